@@ -2,25 +2,27 @@
 
 PYTHON ?= python3
 VENV   ?= .venv
-JOBS   ?= $(shell nproc 2> /dev/null || echo 2)
+JOBS   ?= $(shell expr $$(nproc 2> /dev/null || echo 1) + 1)
 BIN    := $(VENV)/bin
 
 # The integration tests use real processes, namespaces and timing: one after the other, once over each kind of transports, and once
-# over a link of bytes; all but those over the first kind of transports at the same time.  But ONCE are those for which
-# neither makes a difference (command lines and pages), LINKLESS those for which the link makes none (users, redirected
-# connections), and BY_THEMSELVES those that go over each kind of transports whatever the environment says.
-# All others run in JOBS processes.
+# over a link of bytes.  But ONCE are those for which neither makes a difference (command lines and pages), half of the time that
+# one round takes, LINKLESS those for which the link makes none (users, redirected connections), and BY_THEMSELVES those that go
+# over each kind of transports whatever the environment says.  Two rounds run at the same time: they wait more than they work.
+# All others run in JOBS processes, one more than there are processors, for some of them wait too.
 UNIT_TESTS = $(shell ls -d tests/test_*.py tests/*/__init__.py | sed 's:/__init__\.py$$::; s:\.py$$::; s:/:.:g' | grep -v integration)
 
 # Those that have main and a worker: run once more with a link between the two that writes each message as bytes and reads it again.
 LINK_TESTS = $(shell grep -lrE 'import .*Mesh|server\.(service|assembly)|health\.checked' tests --include='test_*.py' | \
   grep -vE 'integration|benchmarks|test_explorer' | sed 's:\.py$$::; s:/:.:g')
 
-ONCE          = cli demo docs embedding extending live_page observability terminal
+ONCE          = cli demo docs embedding extending live_page observability start terminal
 LINKLESS      = daemon redirect
 BY_THEMSELVES = filters health redirect serve
 INTEGRATION   = $(subst /,.,$(basename $(wildcard tests/integration/test_*.py)))
-without       = $(filter-out $(addprefix tests.integration.test_,$(1)),$(INTEGRATION))
+only          = $(addprefix tests.integration.test_,$(1))
+without       = $(filter-out $(call only,$(1)),$(INTEGRATION))
+round         = '$(1) $(BIN)/trial --temp-directory _trial_temp.$(2) $(3)'
 
 # What judges the live page for those who hear it or use no mouse.  Where there is no npm the test that wants it is skipped.
 AXE         := build/axe/axe.min.js
@@ -34,7 +36,7 @@ TRANSPORTS ?= $(if $(filter Linux,$(shell uname -s)),epoll stock $(shell \
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help run upgrade-demo upgrade-proof test fuzz explore soak attack lowest coverage check format apidocs \
-	changelog bench bench-growth bench-micro bench-config record-verdicts record-runtime record-tls record-filters record-schema own-schema \
+	changelog bench bench-growth bench-micro bench-config bench-start record-verdicts record-runtime record-tls record-filters record-schema own-schema \
 	screenshots wheel dist sbom clean
 
 help:
@@ -56,6 +58,7 @@ help:
 	@echo 'make bench-growth     what becomes dearer with more connections, hosts, chains or clusters, ten minutes; OPTIONS=--help'
 	@echo 'make bench-micro      time a message and a connection inside the process, ten seconds; OPTIONS=--profile tells where'
 	@echo 'make bench-config     time 10,000 listeners and clusters being judged, beside Envoy'
+	@echo 'make bench-start      the CPU of a start; OPTIONS=CHECKOUT starts another one in turns with this one'
 	@echo 'make record-verdicts  ask Envoy anew about tests/config/verdicts.json; ENVOY=PATH chooses the binary'
 	@echo 'make record-runtime   the same of tests/runtime/recorded.json, about runtime values; ENVOY=PATH as above'
 	@echo 'make record-tls       the same of tests/net/tls/recorded.json, about certificates; ENVOY=PATH as above'
@@ -82,10 +85,12 @@ test: $(VENV)/.has-test $(AXE)
 	@failed=0; \
 	$(BIN)/trial --jobs $(JOBS) $(UNIT_TESTS) || failed=1; \
 	TCPMESH_LINK=bytes $(BIN)/trial --jobs $(JOBS) $(LINK_TESTS) || failed=1; \
-	TCPMESH_TRANSPORT=$(firstword $(TRANSPORTS)) $(BIN)/trial $(INTEGRATION) || failed=1; \
-	$(BIN)/python -m tests.together $(foreach transport,$(wordlist 2,9,$(TRANSPORTS)),'TCPMESH_TRANSPORT=$(transport) \
-	    $(BIN)/trial --temp-directory _trial_temp.$(transport) $(call without,$(ONCE) $(BY_THEMSELVES))') \
-	  'TCPMESH_LINK=bytes $(BIN)/trial --temp-directory _trial_temp.bytes $(call without,$(ONCE) $(LINKLESS))' || failed=1; \
+	$(BIN)/python -m tests.together \
+	  $(call round,TCPMESH_TRANSPORT=$(firstword $(TRANSPORTS)),once,$(call only,$(ONCE))) \
+	  $(call round,TCPMESH_TRANSPORT=$(firstword $(TRANSPORTS)),$(firstword $(TRANSPORTS)),$(call without,$(ONCE))) || failed=1; \
+	$(BIN)/python -m tests.together $(foreach transport,$(wordlist 2,9,$(TRANSPORTS)), \
+	  $(call round,TCPMESH_TRANSPORT=$(transport),$(transport),$(call without,$(ONCE) $(BY_THEMSELVES)))) \
+	  $(call round,TCPMESH_LINK=bytes,bytes,$(call without,$(ONCE) $(LINKLESS))) || failed=1; \
 	exit $$failed
 
 fuzz: $(VENV)/.has-fuzz
@@ -145,6 +150,9 @@ bench-micro: $(VENV)/.has-test
 
 bench-config: $(VENV)/.has-test
 	$(BIN)/python -m benchmarks.config
+
+bench-start: $(VENV)/.has-test
+	$(BIN)/python -m benchmarks.start $(OPTIONS)
 
 record-verdicts: $(VENV)/.has-test
 	$(BIN)/python -m tests.config.record $(ENVOY)

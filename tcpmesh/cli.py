@@ -12,7 +12,6 @@ import os
 import pwd
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, ClassVar, NoReturn
 
@@ -23,6 +22,7 @@ from twisted.scripts import twistd
 from tcpmesh.cli_completion import SHELLS, Commands, Option
 from tcpmesh.cli_migrate import HELP as MIGRATE_HELP
 from tcpmesh.cli_migrate import MigrateOptions, migrate_file
+from tcpmesh.facts import dataclass
 from tcpmesh.tap import INTERRUPTED, Options
 from tcpmesh.tap_help import CONFIGURATION, NODE
 from tcpmesh.tap_options import CHOICES, FILES, version_line

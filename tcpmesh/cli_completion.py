@@ -7,7 +7,8 @@ They are texts that hold all words, so that nothing of Python runs at a press of
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+
+from tcpmesh.facts import dataclass
 
 
 @dataclass(frozen=True)

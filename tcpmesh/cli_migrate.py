@@ -13,7 +13,6 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from difflib import unified_diff
 from pathlib import Path
 from typing import Any, ClassVar
@@ -22,6 +21,7 @@ from twisted.python import usage
 
 from tcpmesh.config.migrate import Migration, migrate
 from tcpmesh.config.text.files import MAX_BYTES
+from tcpmesh.facts import dataclass
 from tcpmesh.tap_options import MixedOptions
 from tcpmesh.tap_output import complain, refuse, tell
 

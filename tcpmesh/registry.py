@@ -18,7 +18,7 @@ import importlib
 import importlib.util
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from importlib.metadata import entry_points
 from random import Random
 from typing import Any, TypeAlias, TypeVar
@@ -32,6 +32,7 @@ from twisted.internet.defer import Deferred, succeed
 
 from tcpmesh.config.fields.settings import WrongFields
 from tcpmesh.config.messages.types import TYPED_STRUCTS, extension_type, unpack
+from tcpmesh.facts import dataclass
 from tcpmesh.interfaces import (
     IAccessLogManager,
     ICluster,

@@ -15,38 +15,37 @@ import resource
 import sys
 from collections.abc import Sequence
 from dataclasses import fields, replace
-from importlib.metadata import entry_points
 from time import time
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
-from twisted.application.service import IService
-from twisted.logger import Logger
-from twisted.python import usage
-
 from tcpmesh.config import collector
-from tcpmesh.config.arguments import loaded_with
-from tcpmesh.config.checks.limits import open_files
-from tcpmesh.config.explain import as_dict, explain
-from tcpmesh.config.explain.text import as_text
-from tcpmesh.config.load import Loaded, load
-from tcpmesh.config.messages.types import EXTENSION_GROUP
-from tcpmesh.config.options import option_problems
-from tcpmesh.config.rules.deprecated import DEPRECATED
-from tcpmesh.config.text.problems import ConfigError, Problem, by_place, render, verdict
-from tcpmesh.config.text.source_map import SourceMap
-from tcpmesh.logs.log import Log
-from tcpmesh.logs.standard import take_standard_logging
-from tcpmesh.server.restart.pid_file import PidFile, take_pid_file
-from tcpmesh.server.restart.started import started_by
-from tcpmesh.tap_help import help_text
-from tcpmesh.tap_log import format_problems, level_problems, log_of, pattern_of
-from tcpmesh.tap_options import FLAGS, PARAMETERS, version_line, what_is_wrong
-from tcpmesh.tap_output import complain, refuse, tell
-from tcpmesh.tap_process import CannotRun, check_pid_file, check_user, enter_directory
-from tcpmesh.tap_processors import processors
-from tcpmesh.values.lifecycle.restart import DISABLED, VERSION, CannotTakeOver
-from tcpmesh.values.live.origin import origin_of
-from tcpmesh.values.server_options import ServerOptions
+
+with collector.paused():  # no import leaves enough garbage to look for it
+    from twisted.application.service import IService
+    from twisted.logger import Logger
+    from twisted.python import usage
+
+    from tcpmesh.config.arguments import loaded_with
+    from tcpmesh.config.checks.limits import open_files
+    from tcpmesh.config.load import Loaded, load
+    from tcpmesh.config.messages.types import foreign_modules
+    from tcpmesh.config.options import option_problems
+    from tcpmesh.config.rules.deprecated import DEPRECATED
+    from tcpmesh.config.text.problems import ConfigError, Problem, by_place, render, verdict
+    from tcpmesh.config.text.source_map import SourceMap
+    from tcpmesh.logs.log import Log
+    from tcpmesh.logs.standard import take_standard_logging
+    from tcpmesh.server.restart.pid_file import PidFile, take_pid_file
+    from tcpmesh.server.restart.started import started_by
+    from tcpmesh.tap_help import help_text
+    from tcpmesh.tap_log import format_problems, level_problems, log_of, pattern_of
+    from tcpmesh.tap_options import FLAGS, PARAMETERS, version_line, what_is_wrong
+    from tcpmesh.tap_output import complain, refuse, tell
+    from tcpmesh.tap_process import CannotRun, check_pid_file, check_user, enter_directory
+    from tcpmesh.tap_processors import processors
+    from tcpmesh.values.lifecycle.restart import DISABLED, VERSION, CannotTakeOver
+    from tcpmesh.values.live.origin import origin_of
+    from tcpmesh.values.server_options import ServerOptions
 
 if TYPE_CHECKING:
     from tcpmesh.server.process import Row
@@ -263,6 +262,9 @@ class Options(usage.Options):
 
     def _answer(self, loaded: Loaded) -> str:
         """What a run that only judges or explains prints."""
+        from tcpmesh.config.explain import as_dict, explain
+        from tcpmesh.config.explain.text import as_text
+
         if self["mode"] == "validate":
             judged = verdict((), loaded.warnings)
             text = f"configuration '{self['config-path']}' OK"
@@ -325,7 +327,7 @@ def _extension_problems(loaded: Loaded) -> tuple[Problem, ...]:
     """What extensions of other packages say; what builds them is not even imported where none is
     installed.
     """
-    if not entry_points(group=EXTENSION_GROUP):
+    if not foreign_modules():
         return ()
     from tcpmesh.server.rehearsal import extension_problems
 
@@ -431,6 +433,9 @@ def _end_with(server: Any, log: Log) -> None:
 
 def _log_settings(loaded: Loaded, log: Log) -> None:
     """For whoever reads the log of another day: what the configuration came to."""
+    from tcpmesh.config.explain import explain
+    from tcpmesh.config.explain.text import as_text
+
     logger = Logger(namespace="config", observer=log)
     for line in as_text(explain(loaded)).splitlines():
         logger.debug("{line}", line=line)

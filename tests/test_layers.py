@@ -10,6 +10,7 @@ import ast
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -18,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 #: From the ground up.  A room imports from rooms below it and beside it.
 LAYERS = (
-    ("values", "version", "wire", "logs", "interfaces"),
+    ("facts", "values", "version", "wire", "logs", "interfaces"),
     ("stats", "config", "runtime", "net"),
     ("connection", "registry", "xds"),
     ("rpc",),
@@ -105,6 +106,12 @@ def arrows_of(path: Path) -> Iterator[Arrow]:
             yield Arrow(name, target, f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 0)}")
 
 
+@cache
+def all_arrows() -> tuple[Arrow, ...]:
+    """Every import of tcpmesh, which takes seconds to read."""
+    return tuple(arrow for path in SOURCES for arrow in arrows_of(path))
+
+
 def run_at_import(tree: ast.Module) -> Iterator[ast.AST]:
     """The nodes that run when a module is imported: all but the bodies of functions."""
     nodes: list[ast.AST] = list(tree.body)
@@ -155,8 +162,8 @@ class LayerTests(SynchronousTestCase):
     """Every import in tcpmesh, against the drawing."""
 
     def setUp(self) -> None:
-        """Read all imports once for each test."""
-        self.arrows = [arrow for path in SOURCES for arrow in arrows_of(path)]
+        """All imports."""
+        self.arrows = all_arrows()
 
     def assert_none(self, wrong: list[Arrow], rule: str) -> None:
         """Fail with one line for each wrong import, under the rule that it breaks."""
@@ -285,6 +292,21 @@ class ReactorTests(SynchronousTestCase):
         self.assertEqual(
             [], wrong, "the reactor is an argument; these import the global one at their top"
         )
+
+
+class ImportCostTests(SynchronousTestCase):
+    """What a process pays before it serves."""
+
+    def test_dataclasses_are_cheap(self) -> None:
+        """Dataclasses are made by `tcpmesh.facts`, which compiles no method before it is needed."""
+        wrong = [
+            arrow.place
+            for arrow in all_arrows()
+            if arrow.target == "dataclasses.dataclass"
+            and room_of(arrow.source) not in {"facts", *BESIDE}
+        ]
+
+        self.assertEqual([], wrong, "these are made by dataclasses, half a millisecond each")
 
 
 class PluginFolderTests(SynchronousTestCase):

@@ -20,7 +20,7 @@ from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTim
 from twisted.internet.task import CooperativeTask, Cooperator, TaskFinished
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.server import Request
+from twisted.web.http import Request
 
 from tcpmesh.admin.answers.endpoint import HTML, Answer
 from tcpmesh.admin.channel import AdminChannel, channel_of

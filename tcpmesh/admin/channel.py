@@ -13,8 +13,7 @@ from zope.interface import implementer
 from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
-from twisted.web.http import HTTPChannel
-from twisted.web.server import Request
+from twisted.web.http import HTTPChannel, Request, datetimeToString
 
 from tcpmesh.admin.traffic import AdminTraffic
 
@@ -85,11 +84,19 @@ class AdminRequest(Request):
         self.args = {}
         self.process()
 
+    def process(self) -> None:
+        """Have the site answer it, whatever the method."""
+        self.setHeader(b"date", datetimeToString())
+        channel_of(self).site.answer(self)
 
-class CountsTraffic(Protocol):
+
+class AnswersRequests(Protocol):
     """The site of a channel."""
 
     traffic: AdminTraffic
+
+    def answer(self, request: AdminRequest) -> None:
+        """Answer a request, at once or later."""
 
 
 @implementer(IHalfCloseableProtocol)
@@ -100,7 +107,8 @@ class AdminChannel(HTTPChannel):
     long: most who send end of stream are gone, and nobody would take a long answer.
     """
 
-    site: CountsTraffic
+    site: AnswersRequests
+    requestFactory = AdminRequest
     _opened_at = 0.0
     MAX_LENGTH = HEAD_LIMIT
     totalHeadersSize = HEAD_LIMIT

@@ -1,22 +1,21 @@
-"""The HTTP side of the admin interface: Twisted's server with one resource below which all pages
-hang.
+"""The HTTP side of the admin interface: Twisted's, which reads requests and writes answers.
+
+What `twisted.web.server` has above that, a tree of resources, sessions and templates, is not used,
+and takes longer to import than all pages together.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 from urllib.parse import parse_qsl, unquote
 
-from zope.interface import implementer
-
 from twisted.internet.defer import Deferred, DeferredSemaphore, maybeDeferred, succeed
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.task import Cooperator
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.http import Request as HTTPRequest
-from twisted.web.resource import IResource
-from twisted.web.server import NOT_DONE_YET, Request, Site
+from twisted.web.http import HTTPFactory, Request
 
 from tcpmesh.accesslog.access_logs import AccessLogs
 from tcpmesh.admin.answering import Answering
@@ -46,10 +45,9 @@ OPEN = Guard()
 _log = Logger(namespace="admin")
 
 
-class AdminSite(Site):
+class AdminSite(HTTPFactory):
     """Answers the pages of a table for one server."""
 
-    displayTracebacks = False
     noisy = False
     protocol = AdminChannel  # type: ignore[assignment]  # HTTP/1 only, without Twisted's negotiation of HTTP/2
 
@@ -63,7 +61,7 @@ class AdminSite(Site):
         guard: Guard = OPEN,
     ) -> None:
         self._pages = AdminPages(server, endpoints, clock, cooperator, guard)
-        super().__init__(self._pages, AdminRequest, timeout=IDLE_TIMEOUT, reactor=clock)
+        super().__init__(timeout=IDLE_TIMEOUT, reactor=clock)
         self.traffic = AdminTraffic(
             server.store.scope("listener.admin"), server.store.scope("http.admin"), clock
         )
@@ -73,6 +71,16 @@ class AdminSite(Site):
     def let_through(self, guard: Guard) -> None:
         """What this one lets through from now on."""
         self._pages.guard = guard
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        """A client's connection."""
+        channel: Any = super().buildProtocol(addr)
+        channel.site = self
+        return channel
+
+    def answer(self, request: AdminRequest) -> None:
+        """Answer a request when its turn comes."""
+        self._pages.answer(request)
 
     def log_to(self, access_logs: AccessLogs | None) -> None:
         """Write requests down here from now on."""
@@ -84,7 +92,7 @@ class AdminSite(Site):
     def stopFactory(self) -> None:
         """Nothing was started."""
 
-    def log(self, request: HTTPRequest) -> None:
+    def log(self, request: Request) -> None:
         """Count a request that was answered, and write it down."""
         self.traffic.answered(request.code)
         if self._log is not None:
@@ -92,11 +100,8 @@ class AdminSite(Site):
             self._log.answered(request)
 
 
-@implementer(IResource)
 class AdminPages:
     """Finds the page for a request, calls it and sends its answer."""
-
-    isLeaf = True
 
     def __init__(
         self,
@@ -115,19 +120,10 @@ class AdminPages:
         messages = Messages(server)
         self._feed = Feed(messages, clock, cooperator)
 
-    def getChildWithDefault(self, name: bytes, request: Request) -> AdminPages:
-        """All paths end here."""
-        return self
-
-    def putChild(self, path: bytes, child: IResource) -> None:
-        """Pages come from the table only."""
-        raise NotImplementedError("pages are added to tcpmesh.admin.table")
-
-    def render(self, request: Request) -> int:
+    def answer(self, request: AdminRequest) -> None:
         """Answer a request of whatever method, when its turn comes."""
         channel_of(request).asked(request)
         Answering(request, self._answer, self._clock, self._held).start(self._cooperator)
-        return NOT_DONE_YET
 
     def _answer(self, request: Request) -> Deferred[Answer]:
         return maybeDeferred(self._call, request).addErrback(self._refused, request)

@@ -18,7 +18,6 @@ from twisted.internet.defer import Deferred, gatherResults
 from tcpmesh.cluster.health.checker import HealthCheck, HealthStats, HostCheck
 from tcpmesh.cluster.health.combined import CheckView, CombinedHealth
 from tcpmesh.cluster.health.event_log import EventLog, IEventSink
-from tcpmesh.cluster.health.http_probe import http_probes
 from tcpmesh.cluster.health.outlier_detection import Detector
 from tcpmesh.cluster.health.outlier_settings import OutlierStats
 from tcpmesh.cluster.health.probe import MakeProbe, tcp_probes
@@ -237,6 +236,9 @@ class HealthMonitor:
         of_hosts = dialer.for_checks(message)
         host_dial = of_hosts.dial if of_hosts is not None else None
         if message.HasField("http_health_check"):
+            # Here, as only these checks need HTTP.
+            from tcpmesh.cluster.health.http_probe import http_probes
+
             return http_probes(
                 message,
                 dialer.dial,
@@ -247,7 +249,7 @@ class HealthMonitor:
                 host_dial,
             )
         if message.HasField("grpc_health_check"):
-            # Here, as only these checks need h2.
+            # As above, and h2.
             from tcpmesh.cluster.health.grpc_probe import grpc_probes
 
             return grpc_probes(message, dialer.dial, network, self._membership.name, host_dial)

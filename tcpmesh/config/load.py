@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -33,6 +33,7 @@ from tcpmesh.config.text.source import MAX_DEPTH, Document, Scalar, decode, refu
 from tcpmesh.config.text.source import Mapping as MappingNode
 from tcpmesh.config.text.source_map import SourceMap
 from tcpmesh.config.text.yaml_text import parse_yaml
+from tcpmesh.facts import dataclass
 
 #: The name of the file in places of what `--config-yaml` says.
 ARGUMENT = "--config-yaml"

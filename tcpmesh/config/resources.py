@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -37,6 +37,7 @@ from tcpmesh.config.text.source import (
 )
 from tcpmesh.config.text.source import Mapping as MappingNode
 from tcpmesh.config.text.source_map import SourceMap, flattened
+from tcpmesh.facts import dataclass
 
 LISTENER = "envoy.config.listener.v3.Listener"
 CLUSTER = "envoy.config.cluster.v3.Cluster"

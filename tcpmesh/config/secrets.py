@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from envoy.config.bootstrap.v3.bootstrap_pb2 import Bootstrap
@@ -26,6 +26,7 @@ from tcpmesh.config.text.problems import FieldPath, Place, Problem
 from tcpmesh.config.text.source import Document
 from tcpmesh.config.text.source import Mapping as MappingNode
 from tcpmesh.config.text.source_map import SourceMap
+from tcpmesh.facts import dataclass
 from tcpmesh.values.shared.secrets import SecretKey
 
 TRIES = 5

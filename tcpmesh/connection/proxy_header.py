@@ -4,11 +4,11 @@ them: what one from a client has said, and which of its extensions pass.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from envoy.config.core.v3.proxy_protocol_pb2 import ProxyProtocolPassThroughTLVs
 
+from tcpmesh.facts import dataclass
 from tcpmesh.values.stream.filter_state import StateObject
 from tcpmesh.values.stream.transport_socket_options import ProxyProtocolOptions
 from tcpmesh.wire.proxy_protocol import tlvs_of

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from xxhash import xxh64_intdigest
 
+from tcpmesh.facts import dataclass
 from tcpmesh.values.address import Address
 from tcpmesh.values.stream.filter_state import Field, HashableText, StateObject, Text
 from tcpmesh.wire.numbers import unsigned

@@ -4,13 +4,14 @@ and who uses them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from zope.interface.interface import InterfaceClass
 
 from tcpmesh.connection.proxy_header import HEADER, ReadHeader
 from tcpmesh.connection.state_objects import Protocols, ServerName, SubjectNames
+from tcpmesh.facts import dataclass
 from tcpmesh.registry import Context, build
 from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.socket_options import ConnectOptions

@@ -17,9 +17,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from tcpmesh.facts import dataclass
 from tcpmesh.version import __version__
 
 DEFAULT_PATTERN = "[%Y-%m-%d %T.%e][%t][%l][%n] %v"

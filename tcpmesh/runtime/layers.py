@@ -13,7 +13,6 @@ a whole when all of it is known; what is set meanwhile wins over it.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass
 from itertools import chain, count
 from typing import Any
 
@@ -25,6 +24,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from tcpmesh.config.fields.runtime_values import runtime_values
+from tcpmesh.facts import dataclass
 from tcpmesh.net.moves import watch_moves
 from tcpmesh.runtime.entries import NotReadable, entry_of, entry_of_text
 from tcpmesh.runtime.runtime import Runtime

@@ -12,10 +12,11 @@ thousands of clusters have the same names behind theirs and most of them never m
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import islice
 from typing import Any, NamedTuple
 
+from tcpmesh.facts import dataclass
 from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.tags import TaggedName
 

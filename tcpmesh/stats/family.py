@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from heapq import merge
 from itertools import islice
 from operator import attrgetter
 from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
+from tcpmesh.facts import dataclass
 from tcpmesh.stats.deltas import Names
 from tcpmesh.stats.metrics import Counter, Gauge, Histogram, TextReadout
 

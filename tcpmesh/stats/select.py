@@ -5,12 +5,13 @@ common.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from heapq import merge
 from itertools import islice
 from typing import TypeVar
 
+from tcpmesh.facts import dataclass
 from tcpmesh.stats.metrics import Counter, Gauge, Histogram, TextReadout
 from tcpmesh.stats.rows import Row
 from tcpmesh.stats.store import Store

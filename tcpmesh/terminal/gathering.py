@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from time import monotonic
 from typing import Any, NamedTuple
 
+from tcpmesh.facts import dataclass
 from tcpmesh.terminal.client import AdminClient, NoSuchPath
 from tcpmesh.terminal.filters import Filter, Row, having
 

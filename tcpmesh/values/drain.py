@@ -7,10 +7,11 @@ A drain has clients leave by and by: none is sent away at once, and after the dr
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 from random import Random
 from typing import Protocol
+
+from tcpmesh.facts import dataclass
 
 
 class DrainScope(Enum):

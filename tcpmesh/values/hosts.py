@@ -4,10 +4,10 @@ workers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, IntFlag
 from typing import Any
 
+from tcpmesh.facts import dataclass
 from tcpmesh.values.address import Address
 
 

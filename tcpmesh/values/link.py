@@ -8,10 +8,10 @@ host go by numbers that main gives them: names and addresses can be had twice.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any, TypeAlias
 
+from tcpmesh.facts import dataclass
 from tcpmesh.values.address import Address
 from tcpmesh.values.drain import DEFAULTS, DrainScope, DrainTimes
 from tcpmesh.values.hosts import Assignment, HostSpec

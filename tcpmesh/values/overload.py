@@ -8,10 +8,12 @@ state, a level for each name, from 0 to 1.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from random import random
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
+
+from tcpmesh.facts import dataclass
 
 _ACTIONS = "envoy.overload_actions."
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from tcpmesh.facts import dataclass
 
 MOST_WHOLE = 1 << 64
 """Larger numbers are no integers, as in Envoy."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass
 from typing import Any
 
 from twisted.internet.error import ConnectBindError, ConnectError
 
+from tcpmesh.facts import dataclass
 from tcpmesh.values.address import Address
 
 IP_BIND_ADDRESS_NO_PORT: int = getattr(socket, "IP_BIND_ADDRESS_NO_PORT", 24)

@@ -5,8 +5,10 @@ the admin interface.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, NamedTuple, overload
+
+from tcpmesh.facts import dataclass
 
 UNLIMITED = (1 << 64) - 1
 

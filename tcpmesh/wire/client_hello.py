@@ -18,7 +18,8 @@ Nothing that a client may send raises an exception.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+
+from tcpmesh.facts import dataclass
 
 RECORD_HEAD = 5
 """Bytes of a record before its content: with these it is clear whether it may be TLS."""

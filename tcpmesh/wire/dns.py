@@ -12,7 +12,7 @@ has some four thousand records, and at most `MOST_ALIASES` aliases are followed.
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from struct import Struct, error
 
@@ -21,6 +21,7 @@ import dns.message
 import dns.name
 import dns.rdatatype
 
+from tcpmesh.facts import dataclass
 from tcpmesh.wire.names import Found
 
 MOST_ALIASES = 15

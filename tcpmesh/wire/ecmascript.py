@@ -31,17 +31,16 @@ _CLASSES = {
     "xdigit": "0-9A-Fa-f",
 }
 
-_TOKEN = re.compile(
-    r"""
+_TOKEN = r"""
     (?P<escape>\\(?:[dDsSwWbBfnrtv0]|[1-9]\d?|x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|[^a-zA-Z0-9_]))
     |(?P<wrong>\\.?)
     |(?P<class>\[\^?(?:\[:\w+:\]|\\.|[^\]\\])*\])
     |(?P<group>\((?:\?[:=!])?)(?P<strange>\?)?
     |(?P<repeat>(?:[*+?]|\{\d+(?:,\d*)?\})\??)(?P<again>[*+?{])?
     |(?P<other>.)
-    """,
-    re.VERBOSE | re.DOTALL,
-)
+    """
+"""Compiled where an expression is read, which few configurations have."""
+
 _PART = re.compile(r"\[:(\w+):\]|(\\.)|([\[&|~])", re.DOTALL)
 
 
@@ -101,7 +100,7 @@ def _for_python(text: str) -> str:
     :raise BadRegex: where C++ would not take it, but Python might.
     """
     found = []
-    for token in _TOKEN.finditer(text):
+    for token in re.finditer(_TOKEN, text, re.VERBOSE | re.DOTALL):
         kind, piece = token.lastgroup, token[0]
         if kind == "wrong":
             raise BadRegex(f"an invalid escape: {piece}")

@@ -5,8 +5,9 @@
 from __future__ import annotations
 
 import string
-from dataclasses import dataclass
 from ipaddress import ip_address
+
+from tcpmesh.facts import dataclass
 
 
 @dataclass(frozen=True)

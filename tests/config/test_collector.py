@@ -38,3 +38,30 @@ class PausedTests(SynchronousTestCase):
         with collector.paused():
             pass
         self.assertFalse(gc.isenabled())
+
+
+class CalmTests(SynchronousTestCase):
+    """`collector.calm`."""
+
+    def test_nothing_is_looked_at(self) -> None:
+        """What exists is left alone from then on, without a look at it, which many clusters make
+        long.
+        """
+        looks: list[str] = []
+        self.addCleanup(gc.set_threshold, *gc.get_threshold())
+        self.addCleanup(gc.unfreeze)
+        gc.disable()
+        self.addCleanup(gc.enable)
+
+        def watch(phase: str, _: object) -> None:
+            looks.append(phase)
+
+        gc.callbacks.append(watch)
+        self.addCleanup(gc.callbacks.remove, watch)
+        kept: list[list[int]] = [[] for _ in range(10_000)]
+
+        collector.calm()
+
+        self.assertEqual([], looks)
+        self.assertLess(len(kept), gc.get_freeze_count())
+        self.assertEqual(collector.THRESHOLDS, gc.get_threshold())

@@ -23,7 +23,12 @@ from tests.net.uring.available import uring
 
 linux = skipUnless(sys.platform == "linux", "epoll is Linux's")
 
-BULK = 4 << 20
+BULK = 8 << 20
+
+BUFFERS = 1 << 16
+"""Bytes that the kernel holds for who does not read.  Left alone that may be 32 MiB (`tcp_rmem`),
+and half of `BULK` it holds for the sender in any case (`tcp_wmem`).
+"""
 
 MUCH = 16 << 20
 """Bytes: more than the kernel keeps for two sockets."""
@@ -57,7 +62,7 @@ class MovingContract(OnRelay):
     make_network: Any
 
     def make_harness(self) -> SocketHarness:
-        return SocketHarness(reactor, type(self).make_network, "tcp4")
+        return SocketHarness(reactor, type(self).make_network, "tcp4", buffers=BUFFERS)
 
     def setUp(self) -> None:
         """Another network."""

@@ -26,6 +26,9 @@ MUCH = 16 << 20
 
 BULK = 4 << 20
 
+MUCH = 2 * BULK
+"""Bytes that the kernel does not take at once: of `BULK` it may (`tcp_wmem`)."""
+
 
 class RelayContract(OnRelay):
     """What holds on every transport."""
@@ -527,7 +530,8 @@ class FreedContract(OnRelay):
         """A finished relay is freed by counting references: it leaves the garbage collector nothing
         to do.
         """
-        gc.collect()
+        gc.freeze()  # what was there before is not looked at
+        self.addCleanup(gc.unfreeze)
         gc.disable()
         self.addCleanup(gc.enable)
         client, server = await self.relayed()

@@ -11,9 +11,10 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from itertools import count
 from pathlib import Path
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any
 from unittest import skipUnless
 
@@ -38,7 +39,7 @@ POLICIES = "type.googleapis.com/envoy.extensions.load_balancing_policies"
 LOGGERS = "type.googleapis.com/envoy.extensions.access_loggers"
 SINKS = "type.googleapis.com/envoy.extensions.health_check.event_sinks"
 
-INNER = ("stats", "values", "logs", "server/link")
+INNER = ("facts", "stats", "values", "logs", "server/link")
 """What is left alone: it changes nothing but memory of its own, or takes back what others did.  So
 are the classes that only name statistics."""
 
@@ -71,13 +72,14 @@ class Injected(Exception):
     """A call that was let fail."""
 
 
-def is_beside(frame: FrameType | None) -> bool:
-    """Whether a call is a part of what is no building."""
-    while frame is not None and frame.f_code.co_name != "every_step_fails":
-        if frame.f_code.co_name in BESIDE:
-            return True
-        frame = frame.f_back
-    return False
+@cache
+def file_of(code: CodeType) -> str:
+    """The file of a function that may be let fail; empty for any other."""
+    file = code.co_filename
+    if not file.startswith(ROOT) or code.co_name in COMPREHENSIONS:
+        return ""
+    file = file[len(ROOT) + 1 :]
+    return "" if file.startswith(INNER) else file
 
 
 @contextmanager
@@ -87,16 +89,26 @@ def failing(number: int) -> Iterator[list[str]]:
     :return: the function that failed; empty where there are not so many.
     """
     left, failed = number, []
+    beside: FrameType | None = None
+    """The call of what is no building that is under way: what it calls is a part of it."""
 
     def call(frame: FrameType, event: str, argument: object) -> None:
-        nonlocal left
-        if event != "call" or not frame.f_code.co_filename.startswith(ROOT):
+        nonlocal left, beside
+        if beside is not None:
+            if frame is beside and event == "return":
+                beside = None
             return
-        file, name = frame.f_code.co_filename[len(ROOT) + 1 :], frame.f_code.co_name
+        if event != "call":
+            return
+        name = frame.f_code.co_name
+        if name in BESIDE:
+            beside = frame
+            return
+        file = file_of(frame.f_code)
+        if not file:
+            return
         owner = type(frame.f_locals.get("self")).__name__
-        if file.startswith(INNER) or owner.endswith("Stats") or name in COMPREHENSIONS:
-            return
-        if is_beside(frame):
+        if owner.endswith("Stats"):
             return
         left -= 1
         if left < 0:
@@ -231,9 +243,23 @@ class HalfBuiltTestCase:
         """The network."""
         raise NotImplementedError
 
-    def setUp(self) -> None:
-        """A proxy that has nothing yet."""
-        gc.collect()  # of other tests, so that no descriptor goes meanwhile
+    def setUp(self) -> Any:
+        """A proxy that has nothing yet; but all that it will have is imported."""
+        return Deferred.fromCoroutine(self.begin())
+
+    async def begin(self) -> None:
+        """Build all of it once, for another proxy."""
+        self.prepare()
+        for text in (CHECKED, NAMED, NAMING):
+            self.proxy.main.clusters.add_or_update(self.message(text))
+        self.proxy.main.listeners.add_or_update(self.message(LISTENER))
+        await self.stop()
+        self.prepare()
+        self.addCleanup(self.stop)
+        gc.collect()  # so that no descriptor goes meanwhile
+
+    def prepare(self) -> None:
+        """A proxy, and a folder for it."""
         directory = tempfile.TemporaryDirectory()
         self.addCleanup(directory.cleanup)
         self.folder = directory.name
@@ -249,7 +275,6 @@ class HalfBuiltTestCase:
         self.proxy: Assembled = assemble(
             bootstrap_pb2.Bootstrap(), base_pb2.Node(), self.network, self.store
         )
-        self.addCleanup(self.stop)
 
     async def stop(self) -> None:
         """The end of the proxy."""

@@ -6,14 +6,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.web.server import Request
+from twisted.web.http import Request
 
 from tcpmesh.admin.answers.json_stream import LazyList, json_stream
 from tcpmesh.admin.live.feed import Feed
+from tcpmesh.facts import dataclass
 from tcpmesh.interfaces import IServer
 from tcpmesh.wire.regex import BadRegex, Regex
 

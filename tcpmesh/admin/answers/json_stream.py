@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from tcpmesh.facts import dataclass
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from functools import partial
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import Cooperator
-from twisted.web.server import Request
+from twisted.web.http import Request
 
 from tcpmesh.admin.live.messages import Messages
 from tcpmesh.admin.live.repeater import Repeater

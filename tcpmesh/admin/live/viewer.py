@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from zope.interface import implementer
 
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
-from twisted.web.server import Request
+from twisted.web.http import Request
 
 STALL_TIMEOUT = 60
 """Seconds that a viewer may take nothing."""

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
@@ -33,6 +32,7 @@ from tcpmesh.cluster.balancing.policy import FirstTables, PolicyContext, candida
 from tcpmesh.cluster.balancing.priority_load import Kind, PriorityLoad
 from tcpmesh.cluster.hosts.host import Host
 from tcpmesh.cluster.hosts.host_sets import HostSet, HostSets
+from tcpmesh.facts import dataclass
 from tcpmesh.interfaces import ILoadBalancer
 
 AT_ONCE = 8192

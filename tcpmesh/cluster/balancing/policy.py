@@ -9,7 +9,7 @@ message only.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from envoy.extensions.load_balancing_policies.common.v3.common_pb2 import (
@@ -23,6 +23,7 @@ from tcpmesh.cluster.balancing.priority_load import PANIC_THRESHOLD, PriorityLoa
 from tcpmesh.cluster.hosts.host import Host
 from tcpmesh.cluster.hosts.host_sets import HostSets
 from tcpmesh.cluster.hosts.stats import ClusterStats
+from tcpmesh.facts import dataclass
 from tcpmesh.interfaces import ILoadBalancer
 from tcpmesh.registry import UnknownExtension, WorkerContext, build, find_value
 from tcpmesh.values.hosts import HostSpec, Locality

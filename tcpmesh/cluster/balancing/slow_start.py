@@ -5,11 +5,11 @@ window of time.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from tcpmesh.cluster.hosts.host import Host
 from tcpmesh.config.fields.values import seconds
+from tcpmesh.facts import dataclass
 from tcpmesh.runtime.runtime import Runtime, Setting
 from tcpmesh.values.hosts import Health
 

@@ -7,13 +7,14 @@ a host has under all its keys, so a pick has only to look one up.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from itertools import product
 from math import floor
 
 from tcpmesh.cluster.hosts.host import Host
 from tcpmesh.cluster.hosts.host_sets import HostSet, HostSets, LocalityHosts, host_sets
 from tcpmesh.cluster.hosts.metadata import Criteria, criteria, members
+from tcpmesh.facts import dataclass
 from tcpmesh.values.hosts import Assignment, Locality
 
 Key = frozenset[tuple[str, Hashable]]

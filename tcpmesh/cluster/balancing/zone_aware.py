@@ -12,13 +12,14 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import accumulate
 from random import Random
 from typing import Any
 
 from tcpmesh.cluster.hosts.host import Host
 from tcpmesh.cluster.hosts.host_sets import HostSet
+from tcpmesh.facts import dataclass
 from tcpmesh.runtime.runtime import Runtime
 from tcpmesh.values.hosts import Locality
 

@@ -17,7 +17,7 @@ So a DNS server that is down never takes a host away, and never stops a proxy fr
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -34,6 +34,7 @@ from twisted.python.failure import Failure
 
 from tcpmesh.cluster.hosts.load_assignment import assigned, host_spec
 from tcpmesh.config.fields.values import seconds
+from tcpmesh.facts import dataclass
 from tcpmesh.interfaces import IDiscovery, IDnsResolver
 from tcpmesh.net.dns.resolve import ResolutionFailed
 from tcpmesh.registry import MainContext, build

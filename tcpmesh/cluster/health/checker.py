@@ -14,7 +14,6 @@ A `HealthCheck` is what a `core.v3.HealthCheck` says, a `HostCheck` one host und
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from random import Random
 from typing import Any, Protocol
 
@@ -23,6 +22,7 @@ from twisted.internet.defer import Deferred
 from tcpmesh.cluster.health.event_log import IEventSink, host_event
 from tcpmesh.cluster.health.probe import Failed, IProbe, MakeProbe
 from tcpmesh.config.fields.values import host_and_port, seconds
+from tcpmesh.facts import dataclass
 from tcpmesh.net.timer_wheel import Entry, TimerWheel
 from tcpmesh.runtime.runtime import Runtime
 from tcpmesh.stats.metrics import Merge

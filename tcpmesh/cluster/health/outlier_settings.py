@@ -4,11 +4,11 @@ names.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 from tcpmesh.config.fields.values import seconds
+from tcpmesh.facts import dataclass
 from tcpmesh.runtime.runtime import Runtime
 from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.store import Declaration, Scope

@@ -8,7 +8,7 @@ kept for the next question.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum, auto
 from functools import partial
 from typing import Any, Protocol
@@ -17,6 +17,7 @@ from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.python.failure import Failure
 
 from tcpmesh.config.fields.values import seconds
+from tcpmesh.facts import dataclass
 from tcpmesh.interfaces import INetwork
 from tcpmesh.net.connecting.connect_check import ConnectCheckListener
 from tcpmesh.net.protocol import OneShotFactory, QuietProtocol

@@ -7,9 +7,9 @@ afterwards, so a policy may keep what it has worked out from one until it is giv
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from tcpmesh.cluster.hosts.host import Host
+from tcpmesh.facts import dataclass
 from tcpmesh.values.hosts import Assignment, Health, HealthFlag, Locality
 
 EXCLUDED = (

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from tcpmesh.config.fields.values import seconds
+from tcpmesh.facts import dataclass
 from tcpmesh.values.dns import Family
 
 MOST_HOSTS = 1024

@@ -5,12 +5,12 @@ as in old times.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from envoy.config.core.v3.protocol_pb2 import Http1ProtocolOptions
 from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpProtocolOptions
 
+from tcpmesh.facts import dataclass
 from tcpmesh.wire.http1 import HEAD_LIMIT, MOST_FIELDS
 from tcpmesh.wire.http1_tunnel import LIMITS, HeadLimits
 

@@ -9,12 +9,12 @@ TLS, to rewrite, to delay), or where another filter of its chain goes by what it
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from google.protobuf.message import Message
 
 from tcpmesh.config.messages.types import extension_type, unpack
+from tcpmesh.facts import dataclass
 
 _NETWORK = "envoy.extensions.filters.network."
 

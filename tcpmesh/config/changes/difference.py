@@ -7,7 +7,6 @@ It is a pure function of the two messages, and may be worked out by a thread.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from google.protobuf.message import Message
@@ -18,6 +17,7 @@ from tcpmesh.config.changes.uses import uses_of
 from tcpmesh.config.fields.values import host_and_port
 from tcpmesh.config.text.problems import Path, Problem, path_text
 from tcpmesh.config.text.source_map import SourceMap
+from tcpmesh.facts import dataclass
 from tcpmesh.values.address import PATHS
 from tcpmesh.values.lifecycle.reload import Change, How
 

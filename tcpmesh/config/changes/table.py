@@ -12,11 +12,13 @@ Of a message some of whose fields may change, each field has a row, and it has t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from typing import Any
 
 from envoy.config.bootstrap.v3.bootstrap_pb2 import RuntimeLayer
+
+from tcpmesh.facts import dataclass
 
 
 class Treatment(Enum):

@@ -9,7 +9,7 @@ it is not set.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
@@ -24,6 +24,7 @@ from tcpmesh.config.load import Loaded
 from tcpmesh.config.messages.types import extension_type, full_name_of, new_message, unpack
 from tcpmesh.config.support import TABLE, Support
 from tcpmesh.config.text.problems import Path, Place, path_text
+from tcpmesh.facts import dataclass
 
 #: Fields that are groups of their own, or are in the heading of one.
 _APART = frozenset(

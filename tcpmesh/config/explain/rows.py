@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 from tcpmesh.config.fields.to_plain import Json
+from tcpmesh.facts import dataclass
 
 
 class Inside:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from google.protobuf.any_pb2 import Any as AnyMessage
@@ -15,6 +14,7 @@ from tcpmesh.config.checks.overload import LIMIT_NAME
 from tcpmesh.config.fields.runtime_values import Names, runtime_values
 from tcpmesh.config.fields.to_plain import Json, plain_value
 from tcpmesh.config.messages.types import unpack
+from tcpmesh.facts import dataclass
 
 #: Keys that stand for fields, or for what there is no field for; `{0}` is the part in brackets.
 #: A test compares them with those that other rooms read.

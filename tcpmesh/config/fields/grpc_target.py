@@ -6,9 +6,9 @@ It is written as gRPC's own library takes it (naming.md there): `host:port` and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from tcpmesh.facts import dataclass
 from tcpmesh.values.address import Address
 from tcpmesh.wire.names import is_numeric
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from tcpmesh.config.fields.cel import BadExpression, Expression
+from tcpmesh.facts import dataclass
 
 _OPERATOR = re.compile(r"%([A-Z0-9_]+)(?:\((.*?)\))?(?::([0-9]{1,19}))?%")
 _TEXT = re.compile(r"[^%]+|%%")

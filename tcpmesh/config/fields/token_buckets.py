@@ -6,7 +6,6 @@ The file is one of discovery: a `DiscoveryResponse` in YAML or JSON, whose resou
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import yaml
@@ -16,6 +15,7 @@ from google.protobuf.json_format import ParseDict, ParseError
 
 from tcpmesh.config.fields.values import seconds
 from tcpmesh.config.text.files import content_of
+from tcpmesh.facts import dataclass
 
 
 class BadBucket(ValueError):

@@ -163,6 +163,11 @@ def is_foreign(full_name: str) -> bool:
     return bool(_entry_points(full_name))
 
 
+def foreign_modules() -> frozenset[str]:
+    """The modules in which installed packages of other people handle types."""
+    return frozenset(each.module for found in _by_type(entry_points).values() for each in found)
+
+
 def look_for_packages() -> None:
     """Packages may have been installed since anybody looked: called where a configuration is read,
     for to look takes long, and a configuration asks once for each of its types.

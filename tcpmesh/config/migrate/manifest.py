@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from tcpmesh.config.migrate.outcome import Change, Migration
 from tcpmesh.config.migrate.reader import read_written
 from tcpmesh.config.migrate.written import Entry, Group, Scalar, quoted
 from tcpmesh.config.mistaken import is_bootstrap
 from tcpmesh.config.text.problems import Place, Problem
+from tcpmesh.facts import dataclass
 
 #: Where a manifest has another document.
 _NEXT = re.compile(r"^---[^\n]*\n", re.MULTILINE)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from tcpmesh.config.text.problems import Problem
+from tcpmesh.facts import dataclass
 
 
 @dataclass(frozen=True)

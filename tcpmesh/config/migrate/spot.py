@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from google.protobuf.descriptor import Descriptor
 
@@ -22,6 +22,7 @@ from tcpmesh.config.migrate.written import (
 )
 from tcpmesh.config.text.problems import FieldPath, path_of, path_text
 from tcpmesh.config.text.source import camel_case
+from tcpmesh.facts import dataclass
 
 #: The host part of the type URLs that are written.
 HOST = "type.googleapis.com/"

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, TypeAlias
+
+from tcpmesh.facts import dataclass
 
 #: More than this many problems are counted, not printed: they have one cause or two.
 PRINTED = 50

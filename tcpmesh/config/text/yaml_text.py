@@ -14,7 +14,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import Any
 
 import yaml
@@ -40,6 +39,7 @@ from tcpmesh.config.text.source import (
     refuse,
     taking_apart,
 )
+from tcpmesh.facts import dataclass
 
 #: Nodes that aliases may add to a document.  Real files repeat a few blocks; a bomb makes billions
 #: out of ten lines.

@@ -14,8 +14,9 @@ are those bytes themselves, and count byte by byte; they are one entry, however 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from enum import Enum, auto
+
+from tcpmesh.facts import dataclass
 
 
 class Kind(Enum):

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from envoy.data.accesslog.v3.accesslog_pb2 import AccessLogType
@@ -19,6 +18,7 @@ from zope.interface import implementer
 
 from tcpmesh.accesslog.operators import Operators
 from tcpmesh.accesslog.text_format import TextFormat
+from tcpmesh.facts import dataclass
 from tcpmesh.interfaces import IAccessLogger
 from tcpmesh.registry import Context, extension
 from tcpmesh.stats.metrics import Gauge, Merge

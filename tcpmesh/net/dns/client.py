@@ -9,7 +9,6 @@ blocks and nothing runs in a thread.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
 from random import Random
 from typing import Any
 
@@ -33,6 +32,7 @@ from twisted.internet.protocol import DatagramProtocol, connectionDone
 from twisted.protocols.basic import Int16StringReceiver
 from twisted.python.failure import Failure
 
+from tcpmesh.facts import dataclass
 from tcpmesh.net.dns.resolve import ResolutionFailed, TimedOut
 from tcpmesh.values.address import Address
 from tcpmesh.wire.dns import Answer, Outcome, Question

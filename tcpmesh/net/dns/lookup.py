@@ -5,7 +5,6 @@ search list.
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import dns.resolver
 
 from twisted.internet.defer import Deferred, fail, inlineCallbacks, succeed
 
+from tcpmesh.facts import dataclass
 from tcpmesh.net.dns.client import DnsClient
 from tcpmesh.net.dns.resolve import ResolutionFailed
 from tcpmesh.values.address import Address

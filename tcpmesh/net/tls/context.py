@@ -16,7 +16,6 @@ import datetime
 import hashlib
 import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -25,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
 from OpenSSL.crypto import X509
 
+from tcpmesh.facts import dataclass
 from tcpmesh.net.tls.agreement import MOST_KEPT, Agreements
 from tcpmesh.net.tls.ciphers import cipher_list, signs_handshake
 from tcpmesh.net.tls.material import Certificate

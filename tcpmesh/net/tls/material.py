@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property, lru_cache
 from weakref import WeakValueDictionary
 
@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
+from tcpmesh.facts import dataclass
 from tcpmesh.net.tls.parsing import Unreadable, extension, parse, public_key
 from tcpmesh.net.tls.pem import (
     CERTIFICATES,

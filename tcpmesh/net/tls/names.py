@@ -5,8 +5,8 @@ OpenSSL, and in statistics and access logs; and what Envoy takes where a configu
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
+from tcpmesh.facts import dataclass
 from tcpmesh.net.tls.ciphers import TLS1_3, CipherList, cipher_list
 
 VERSIONS = {"TLSv1_0": 0x0301, "TLSv1_1": 0x0302, "TLSv1_2": 0x0303, "TLSv1_3": 0x0304}

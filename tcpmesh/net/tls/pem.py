@@ -11,7 +11,9 @@ import base64
 import binascii
 import re
 from collections.abc import Container
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from tcpmesh.facts import dataclass
 
 CERTIFICATES = frozenset({"CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE"})
 REVOCATION_LISTS = frozenset({"X509 CRL"})

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Hashable
-from dataclasses import dataclass
 from typing import Any
+
+from tcpmesh.facts import dataclass
 
 MOST_KEYS = 1024
 """So many different things may be asked for: clients may name them."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum, auto
 
+from tcpmesh.facts import dataclass
 from tcpmesh.net.tls.material import Certificate
 from tcpmesh.net.tls.names import VERSIONS, Parameters, parameters
 from tcpmesh.net.tls.verifier import ValidationSettings

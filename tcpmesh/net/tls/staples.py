@@ -6,9 +6,10 @@ Their signature is not looked at, as in Envoy: the client does that, for whom th
 from __future__ import annotations
 
 import datetime
-from dataclasses import dataclass
 
 from cryptography.x509 import ocsp
+
+from tcpmesh.facts import dataclass
 
 
 class BadStaple(ValueError):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from cryptography import x509
 from OpenSSL import crypto
 
+from tcpmesh.facts import dataclass
 from tcpmesh.net.tls import failures
 from tcpmesh.net.tls.openssl.library import set_purpose
 from tcpmesh.net.tls.parsing import Unreadable, extension, parse

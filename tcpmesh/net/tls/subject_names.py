@@ -9,12 +9,12 @@ from __future__ import annotations
 import enum
 import socket
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from tcpmesh.facts import dataclass
 from tcpmesh.net.tls.parsing import Unreadable, extension
 from tcpmesh.wire.regex import Regex
 

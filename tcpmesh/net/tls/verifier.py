@@ -19,12 +19,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from OpenSSL import crypto
 
+from tcpmesh.facts import dataclass
 from tcpmesh.net.tls import failures
 from tcpmesh.net.tls.openssl.library import take_errors
 from tcpmesh.net.tls.parsing import Unreadable, extension, parse, public_key

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from h2.settings import SettingCodes
 
 from tcpmesh.config.fields.values import seconds
+from tcpmesh.facts import dataclass
 
 STREAM_WINDOW = 1 << 20
 CONNECTION_WINDOW = 1 << 21

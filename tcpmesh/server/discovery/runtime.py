@@ -7,13 +7,14 @@ all layers count in one place, `runtime.`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from time import time
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from tcpmesh.config.resources import NotReadable, Resources
+from tcpmesh.facts import dataclass
 from tcpmesh.runtime.layers import Layers, Values, static_values
 from tcpmesh.xds.stats import SubscriptionStats
 from tcpmesh.xds.subscription import Load, Outcome

@@ -8,7 +8,6 @@ is taken, as in Envoy; it counts as rejected, and the log says what, with lines.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
 from time import time
 from typing import Any
 
@@ -17,6 +16,7 @@ from twisted.logger import Logger
 
 from tcpmesh.accesslog.opening import CannotLog
 from tcpmesh.config.resources import NotReadable, Resources
+from tcpmesh.facts import dataclass
 from tcpmesh.net.listen import BindError
 from tcpmesh.net.moves import CannotWatch
 from tcpmesh.registry import BrokenExtension, UnknownExtension

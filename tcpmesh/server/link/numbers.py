@@ -4,9 +4,9 @@ made of statistics and so stands above the others.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
 
+from tcpmesh.facts import dataclass
 from tcpmesh.stats.deltas import Deltas
 from tcpmesh.values.lifecycle.moving import MovingToMain, MovingToWorker
 from tcpmesh.values.link import ToMain, ToWorker

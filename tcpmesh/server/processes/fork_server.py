@@ -209,14 +209,13 @@ def _import(modules: tuple[str, ...]) -> None:
             importlib.import_module(name)
     warm_up()
     PREPARED.prepare()
-    gc.collect()
     gc.freeze()
 
 
 def main(descriptor: int) -> None:
     """What main starts as a program."""
     name_process("tcpmesh:fork")
-    # It makes no garbage, and a collection would touch what is shared.  Workers collect once they
-    # serve: until then little of what they make is garbage.
-    gc.disable()
+    # Who has started it has switched the garbage collector off: it makes no garbage, and a
+    # collection would touch what is shared.  Workers collect once they serve: until then little of
+    # what they make is garbage.
     ForkServer(socket.socket(fileno=descriptor)).serve()

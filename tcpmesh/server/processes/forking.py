@@ -13,13 +13,12 @@ import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from importlib.metadata import entry_points
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from tcpmesh.config.messages.types import EXTENSION_GROUP
+from tcpmesh.config.messages.types import foreign_modules
 from tcpmesh.server.channel.channel import Channel
 from tcpmesh.server.channel.framing import FramingError
 from tcpmesh.server.processes.fork_server import GRACE, own_ids
@@ -46,7 +45,7 @@ PATIENCE = GRACE + 2.0
 """Seconds that it has for that."""
 
 _PROGRAM = (
-    "import sys; sys.path[:] = sys.argv[2:]; "
+    "import gc, sys; gc.disable(); sys.path[:] = sys.argv[2:]; "
     "from tcpmesh.server.processes.fork_server import main; main(int(sys.argv[1]))"
 )
 
@@ -190,7 +189,7 @@ def modules_for_workers() -> list[str]:
     """What this process has imported and workers may need too: with it the extensions that the
     configuration names.
     """
-    foreign = {each.module for each in entry_points(group=EXTENSION_GROUP)}
+    foreign = foreign_modules()
     return sorted(
         name
         for name in sys.modules

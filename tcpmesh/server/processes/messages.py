@@ -6,9 +6,9 @@ with any release.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from tcpmesh.facts import dataclass
 from tcpmesh.server.channel.framing import FramingError
 from tcpmesh.server.link.codec import (
     FRACTION,

@@ -13,12 +13,12 @@ and another one takes its place, so where nothing is set a worker has `KILL` sec
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
 
 from tcpmesh.config.fields.values import seconds
+from tcpmesh.facts import dataclass
 from tcpmesh.stats.store import Store
 from tcpmesh.values.workers import worker_name
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 
+from tcpmesh.facts import dataclass
 from tcpmesh.server.reload.packing import Packed
 from tcpmesh.values.lifecycle.reload import Change, Configuration, NoSuchConfiguration
 

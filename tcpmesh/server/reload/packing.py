@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from envoy.config.bootstrap.v3.bootstrap_pb2 import Bootstrap
@@ -19,6 +18,7 @@ from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
 from xxhash import xxh64
 
 from tcpmesh.config.messages.copying import copy_into
+from tcpmesh.facts import dataclass
 from tcpmesh.server.link.deep import read_message
 
 LENGTH = 5

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, TypeAlias
 
 from tcpmesh.config.changes.difference import Difference, difference, settled_problems
@@ -12,6 +12,7 @@ from tcpmesh.config.load import Loaded, load
 from tcpmesh.config.rules.deprecated import DEPRECATED
 from tcpmesh.config.text.problems import ConfigError, Problem, by_place
 from tcpmesh.config.text.source import Document, taking_apart
+from tcpmesh.facts import dataclass
 from tcpmesh.server.reload.packing import Packed, pack, unpack
 from tcpmesh.values.live.origin import NO_ORIGIN, Origin, origin_of
 from tcpmesh.values.server_options import ServerOptions

@@ -11,10 +11,11 @@ import array
 import os
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from time import monotonic
 from typing import Any
 
+from tcpmesh.facts import dataclass
 from tcpmesh.net.listen import BindError
 from tcpmesh.server.channel.framing import (
     AT_ONCE,

@@ -8,8 +8,9 @@ needs them longer makes copies.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from tcpmesh.facts import dataclass
 
 # From main to a worker of the process that clients leave
 

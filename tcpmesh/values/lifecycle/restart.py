@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from tcpmesh.facts import dataclass
 
 VERSION = "1"
 """Of what is said at a hot restart: processes whose versions are the same can take over from each

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
+
+from tcpmesh.facts import dataclass
 
 
 @dataclass(frozen=True, slots=True)

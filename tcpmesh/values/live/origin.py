@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+from tcpmesh.facts import dataclass
 
 KEPT = 200
 """Warnings that are kept; of more than that nobody reads all."""

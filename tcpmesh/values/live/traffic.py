@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
+
+from tcpmesh.facts import dataclass
 
 MOST_FLOWS = 2000
 """Flows that are told apart; of more than that, those of a cluster are one, whatever the host."""

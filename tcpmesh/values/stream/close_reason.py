@@ -7,9 +7,9 @@ logs, pages and the hand-over.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 
+from tcpmesh.facts import dataclass
 from tcpmesh.values.stream.phase import HALF_CLOSED, RELAYING, Phase
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from errno import ECONNREFUSED, ETIMEDOUT
 
+from tcpmesh.facts import dataclass
 from tcpmesh.values.stream.close_reason import Cause, CloseReason, EndedBy
 from tcpmesh.values.stream.phase import Phase
 from tcpmesh.values.stream.stream_info import StreamInfo

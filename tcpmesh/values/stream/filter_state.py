@@ -12,11 +12,12 @@ without HTTP.  A connection without any object shares `NO_FILTER_STATE` with all
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from enum import IntEnum
 from types import MappingProxyType
 
 from xxhash import xxh64_intdigest
+
+from tcpmesh.facts import dataclass
 
 Field = str | int | None
 """What a field of an object may be; `None` where there is no such field."""

@@ -7,9 +7,11 @@ there are; main puts the rows of all workers in order.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from enum import Enum
 from typing import NamedTuple
+
+from tcpmesh.facts import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from tcpmesh.facts import dataclass
 from tcpmesh.values.address import Address
 
 NO_DESCRIPTORS = "the process that takes over has no descriptors left"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 
+from tcpmesh.facts import dataclass
 from tcpmesh.values.stream.phase import Phase
 
 

@@ -17,12 +17,13 @@ All times are seconds of the network's clock; `None` is what has not happened (y
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 from uuid import uuid4
 
+from tcpmesh.facts import dataclass
 from tcpmesh.values.address import Address
 from tcpmesh.values.hosts import HostSpec
 from tcpmesh.values.response_flags import NO_FLAGS, ResponseFlag

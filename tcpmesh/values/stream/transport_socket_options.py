@@ -7,9 +7,10 @@ A connection of the proxy's own, such as that of a health check, has none.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from tcpmesh.facts import dataclass
 from tcpmesh.values.address import Address
 from tcpmesh.values.hosts import HostSpec
 from tcpmesh.values.socket_options import ConnectOptions

@@ -23,7 +23,6 @@ import json
 import re
 from base64 import b64encode
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -33,6 +32,7 @@ from zope.interface import implementer
 
 from tcpmesh.connection.connection import Connection
 from tcpmesh.connection.proxy_header import HEADER, PassThrough, ReadHeader
+from tcpmesh.facts import dataclass
 from tcpmesh.interfaces import IInspector, IListenerFilter
 from tcpmesh.logs.debug import debug_logger
 from tcpmesh.registry import WorkerContext, extension

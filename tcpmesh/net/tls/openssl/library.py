@@ -17,11 +17,12 @@ use several at once.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from OpenSSL import crypto
 from OpenSSL._util import ffi, lib
+
+from tcpmesh.facts import dataclass
 
 PIECE = 1 << 18
 """At most so many bytes are sealed or opened in one call."""

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
@@ -28,6 +27,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from tcpmesh.config.fields.token_buckets import Bucket
 from tcpmesh.connection.token_bucket import SECOND, Pace
+from tcpmesh.facts import dataclass
 from tcpmesh.net.cooperator import do_all
 from tcpmesh.registry import WorkerContext
 from tcpmesh.stats.metrics import Merge

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 from errno import ECONNREFUSED, EHOSTUNREACH, ETIMEDOUT
 from random import Random
@@ -45,6 +45,7 @@ from tcpmesh.extensions.filters.network.tcp_proxy.proxy_header import ProxyHeade
 from tcpmesh.extensions.filters.network.tcp_proxy.routes import FindRoute
 from tcpmesh.extensions.filters.network.tcp_proxy.settings import Settings
 from tcpmesh.extensions.filters.network.tcp_proxy.stats import TcpProxyStats
+from tcpmesh.facts import dataclass
 from tcpmesh.interfaces import ICluster
 from tcpmesh.net.protocol import OneShotFactory
 from tcpmesh.net.timeout_queues import TimeoutQueue, TimeoutQueues

@@ -9,13 +9,14 @@ only where one wants it.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
 
 from tcpmesh.accesslog.tlvs import TlvEntries
 from tcpmesh.connection.proxy_header import HEADER, ReadHeader
+from tcpmesh.facts import dataclass
 from tcpmesh.registry import WorkerContext
 from tcpmesh.values.stream.moment import Moment
 from tcpmesh.values.stream.stream_info import StreamInfo

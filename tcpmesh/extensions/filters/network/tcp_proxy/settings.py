@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from random import Random
 from typing import Any
 
@@ -11,6 +10,7 @@ from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
 from tcpmesh.cluster.balancing.hash_policy import ClientHash, proxy_hash
 from tcpmesh.config.fields.values import seconds
 from tcpmesh.connection.state_objects import IDLE_TIMEOUT_MS, Long
+from tcpmesh.facts import dataclass
 from tcpmesh.values.stream.stream_info import StreamInfo
 
 IDLE_TIMEOUT = 3600.0

@@ -5,7 +5,6 @@ what is kept of its answer.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import Any
 
 from tcpmesh.accesslog.operators import Operators
@@ -13,6 +12,7 @@ from tcpmesh.accesslog.text_format import TextFormat
 from tcpmesh.config.fields.headers import with_headers
 from tcpmesh.config.fields.operators import names_of_formatters
 from tcpmesh.connection.state_objects import Flag
+from tcpmesh.facts import dataclass
 from tcpmesh.interfaces import IRequestIds
 from tcpmesh.registry import WorkerContext, build
 from tcpmesh.values.stream.filter_state import NO_FILTER_STATE, StateObject
