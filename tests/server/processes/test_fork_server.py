@@ -99,10 +99,10 @@ class ForkServerTests(SynchronousTestCase):
         ends; and how each ends is told.
         """
         first, second = self.fork(0), self.fork(1)
-        with open(f"/proc/{first}/comm") as f:
-            self.assertEqual(f.read().strip(), "tcpmesh:wrk_0")
         self.links[0].recv(100)
         self.links[1].recv(100)  # both run
+        with open(f"/proc/{first}/comm") as f:
+            self.assertEqual(f.read().strip(), "tcpmesh:wrk_0")
         for pid in (first, second):
             sockets = [each for each in self.descriptors(pid) if each.startswith("socket")]
             self.assertEqual(len(sockets), 1, sockets)
