@@ -130,6 +130,9 @@ class UringGone(Gone):
     def connect_done(self, result: int) -> None:
         pass
 
+    def has_room(self, mask: int) -> None:
+        pass
+
     def receive_anew(self) -> None:
         pass
 
@@ -224,7 +227,7 @@ class UringPoller(BasePoller):
         self._put(OP_CONNECT, fd, length, place, 0, fd << 3 | CONNECTED)
 
     def await_room(self, fd: int, channel: Any) -> None:
-        """Tell the channel once, by `ready`, that the socket takes bytes, or has failed."""
+        """Tell the channel once, by `has_room`, that the socket takes bytes, or has failed."""
         self._channels[fd] = channel
         self._put(OP_POLL_ADD, fd, 0, 0, select.EPOLLOUT, fd << 3 | ROOM)
 
@@ -597,7 +600,7 @@ class UringPoller(BasePoller):
             elif kind == CONNECTED:
                 channel.connect_done(result)
             else:
-                channel.ready(select.EPOLLOUT if result < 0 else result)
+                channel.has_room(select.EPOLLOUT if result < 0 else result)
         except BaseException:
             self._fail(channel)
 

@@ -190,7 +190,9 @@ class UringTransport(EpollTransport):
                 and self.fd >= 0
             ):
                 self._go_back_to_receiving()
-            return
+
+    def has_room(self, mask: int) -> None:
+        """The descriptor takes bytes again, or has failed."""
         self._awaits_room = False
         if self._out:
             self._flush()
