@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 from typing import Any
 
@@ -14,6 +15,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from tcpmesh.net.sockets import RESET
 from tests.net.uring.available import uring
 from tests.turns import turn
 
@@ -138,3 +140,64 @@ class TransportTests(SynchronousTestCase):
         transport.write(bytes(8 << 20))
         self.assertTrue(transport.buffered)
         self.assertEqual(8 << 20, self.read_all(peer, 8 << 20))
+
+    def test_reset_after_the_end(self) -> None:
+        """Where the peer has sent its end, a reset that follows is told, soon, or later."""
+        for wait in (0.0, 1.0):
+            _, protocol, peer = self.connect()
+            peer.shutdown(socket.SHUT_WR)
+            self.turns()
+            self.assertEqual(["read"], protocol.ends)
+            self.turns(wait)
+            self.reset(peer)
+            self.turns()
+            self.turns(1.0)
+            self.assertEqual(["read", "ConnectionLost"], protocol.ends)
+
+    def test_reset_after_the_end_and_a_move(self) -> None:
+        """The same where the connection has come from another network in between."""
+        transport, protocol, peer = self.connect()
+        peer.shutdown(socket.SHUT_WR)
+        self.turns()
+        self.assertTrue(self.network.can_leave(transport))
+        moved = self.network.arrive(*self.network.leave(transport))
+        moved.protocol = protocol
+        moved.resumeProducing()
+        self.turns()
+        self.reset(peer)
+        self.turns()
+        self.turns(1.0)
+        self.assertEqual(["read", "ConnectionLost"], protocol.ends)
+
+    def test_reset_that_nobody_has_been_told_of(self) -> None:
+        """A connection that was reset while its protocol wanted no bytes is broken: it does not
+        move, and the reset is told on resume.
+        """
+        _, first, firsts_peer = self.connect()
+        transport, protocol, peer = self.connect()
+        self.turns()
+        first.dataReceived = lambda data: transport.pauseProducing()  # type: ignore[method-assign]
+        first.transport.protocol = first
+        firsts_peer.send(b"hello")
+        self.reset(peer)
+        self.turns()
+        self.assertFalse(self.network.can_leave(transport))
+        transport.resumeProducing()
+        self.turns()
+        self.assertEqual(["ConnectionLost"], protocol.ends)
+
+    def test_moves_while_it_waits_for_room(self) -> None:
+        """A connection that leaves takes along what waits for room, though that peer is gone."""
+        transport, _, peer = self.connect()
+        peer.shutdown(socket.SHUT_WR)
+        self.turns()
+        transport.write(bytes(8 << 20))
+        self.reset(peer)
+        descriptor, moved = self.network.leave(transport)
+        self.addCleanup(os.close, descriptor)
+        self.assertTrue(moved.unsent)
+
+    def reset(self, peer: socket.socket) -> None:
+        """Let a peer leave with a reset."""
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        peer.close()
