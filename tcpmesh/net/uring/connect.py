@@ -29,17 +29,15 @@ class UringConnector(EpollConnector):
     def has_room(self, mask: int) -> None:
         """The attempt came to an end, one way or the other."""
         self.ready(mask)
-        self._start()
+        if self._transport is not None:
+            self._transport.start()
 
     def connect_done(self, result: int) -> None:
         """The same, and this is the result."""
         if result < 0:
             self._close()
             self._fail(OSError(-result, os.strerror(-result)))
-        else:
-            self._connected()
-            self._start()
-
-    def _start(self) -> None:
-        if self._transport is not None:
-            self._transport.start()
+            return
+        transport = self._connected()
+        if transport is not None:
+            transport.start()

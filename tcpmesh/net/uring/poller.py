@@ -51,8 +51,6 @@ from tcpmesh.net.epoll.base_poller import EVERY, LINGER, SLICE, STAY, BasePoller
 from tcpmesh.net.uring.buffers import ReceiveBuffers
 from tcpmesh.net.uring.ring import (
     BUFFER_SELECT,
-    CANCEL_ALL,
-    CANCEL_FD,
     CQ_EVENTFD_DISABLED,
     CQE_BUFFER,
     CQE_MORE,
@@ -84,6 +82,12 @@ RECEIVED, SENT, CONNECTED, POLLED, ROOM, CANCELLED = range(6)
 """What an entry was for: the lowest three bits of what it is known by.  The descriptor follows, and
 from `SERIAL` on which poll it is; of a send it is its place in the submission queue.
 """
+
+WEIGHTS = tuple(1 << 8 * kind for kind in range(CANCELLED))
+"""What counts one of a kind."""
+
+NOT_POLLED = RECEIVED, CONNECTED, ROOM
+"""Kinds of which there is one for each descriptor at most, known by that alone."""
 
 DESCRIPTOR = (1 << 31) - 1
 
@@ -168,7 +172,7 @@ class UringPoller(BasePoller):
         self._held = self._held_before = 0
         """Buffers that this round has filled, and those of the round before."""
         self._under_way = [0] * MOST_AT_FIRST
-        """How many things are under way, by descriptors."""
+        """What is under way, by descriptors: how many of each kind, by its `WEIGHTS`."""
         self._rest: deque[tuple[int, int, int, Any]] = deque()
         """Completions that are to be served: what they are of, the result, the flags, and the
         bytes, where those are not in their buffer any more.
@@ -182,7 +186,7 @@ class UringPoller(BasePoller):
         self._polls: dict[int, tuple[int, int]] = {}
         """By descriptors, which poll is of now, and the mask that it was asked for with."""
         self._serial = 0
-        self._names: dict[Address, tuple[int, int, bytearray]] = {}
+        self._names: dict[tuple[str, int], tuple[int, int, bytearray]] = {}
         self._ended: list[Any] = []
         self._received: set[int] = set()
         """What is to be looked at once more: transports, and descriptors."""
@@ -207,9 +211,9 @@ class UringPoller(BasePoller):
         """
         self._channels[fd] = channel
         try:
-            self._under_way[fd] += 1
+            self._under_way[fd] += 1  # the weight of RECEIVED
         except IndexError:
-            self._make_room(fd)
+            self._make_room(fd, 1)
         self._ring.put(RECEIVE_ONCE if most else RECEIVE, fd, 0, 0, most, 0, fd << 3 | RECEIVED)
         if not self._running:
             self._hand_over()
@@ -223,7 +227,8 @@ class UringPoller(BasePoller):
     def connect(self, fd: int, channel: Any, address: Address) -> None:
         """Connect a socket; `connect_done` follows."""
         self._channels[fd] = channel
-        length, place, _ = self._names.get(address) or self._name_of(address)
+        # By its parts: an address hashes itself in Python.
+        length, place, _ = self._names.get((address.host, address.port)) or self._name_of(address)
         self._put(OP_CONNECT, fd, length, place, 0, fd << 3 | CONNECTED)
 
     def await_room(self, fd: int, channel: Any) -> None:
@@ -260,7 +265,8 @@ class UringPoller(BasePoller):
 
     def settle(self, fd: int) -> None:
         """Let the channel have all that was completed for it, and nothing more be under way."""
-        self._polls.pop(fd, None)
+        if fd in self._polls:
+            self.leave_poll(fd)
         self._end_all_of(fd)
         if fd in self._odd:
             rest = tuple(self._rest)
@@ -274,7 +280,8 @@ class UringPoller(BasePoller):
     def close(self, fd: int) -> None:
         """Close a descriptor once the events in hand are served, and nothing is under way."""
         self._channels[fd] = GONE
-        self._polls.pop(fd, None)
+        if fd in self._polls:
+            self.leave_poll(fd)
         self._closing.append(fd)
         if not self._running:
             self._wake()
@@ -304,18 +311,19 @@ class UringPoller(BasePoller):
     def _put(
         self, what: int, fd: int, offset: int, place: int, flags: int, known: int, length: int = 0
     ) -> None:
+        weight = WEIGHTS[known & 7]
         try:
-            self._under_way[fd] += 1
+            self._under_way[fd] += weight
         except IndexError:
-            self._make_room(fd)
+            self._make_room(fd, weight)
         self._ring.put(what, fd, offset, place, length, flags, known)
         if not self._running:
             self._hand_over()
 
-    def _make_room(self, fd: int) -> None:
+    def _make_room(self, fd: int, weight: int) -> None:
         """The first thing is under way with a greater descriptor than ever."""
         self._under_way += [0] * (2 * fd - len(self._under_way))
-        self._under_way[fd] += 1
+        self._under_way[fd] = weight
 
     def _hand_over(self) -> None:
         """Outside of a round nobody else would do it soon."""
@@ -334,7 +342,7 @@ class UringPoller(BasePoller):
             self._ring.submit()  # what stands in the queue refers to them
             self._names.clear()
         memory = bytearray(name)
-        found = self._names[address] = len(name), address_of(memory), memory
+        found = self._names[address.host, address.port] = len(name), address_of(memory), memory
         return found
 
     # Rounds
@@ -575,7 +583,7 @@ class UringPoller(BasePoller):
         kind, fd = known & 7, known >> 3 & DESCRIPTOR
         channel = self._channels[fd]
         if not flags & CQE_MORE:
-            left = self._under_way[fd] = self._under_way[fd] - 1
+            left = self._under_way[fd] = self._under_way[fd] - WEIGHTS[kind]
             if not left and fd in self._dying:
                 self._dying.discard(fd)
                 self._close_now(fd)
@@ -622,7 +630,7 @@ class UringPoller(BasePoller):
         closing, self._closing = self._closing, []
         for fd in closing:
             if fd < len(self._under_way) and self._under_way[fd]:
-                self._ring.put(CANCEL, fd, 0, 0, 0, CANCEL_ALL | CANCEL_FD, CANCELLED)
+                self._cancel_all_of(fd)
                 self._dying.add(fd)
             else:
                 self._close_now(fd)
@@ -632,12 +640,20 @@ class UringPoller(BasePoller):
         self._received.discard(fd)  # its next owner may be no transport
         os.close(fd)
 
+    def _cancel_all_of(self, fd: int) -> None:
+        """All but polls, by what each is known by: the kernel's way to cancel by descriptor cancels
+        by file, also what duplicates have under way.
+        """
+        for kind in NOT_POLLED:
+            if self._under_way[fd] & 0xFF * WEIGHTS[kind]:
+                self._ring.put(CANCEL, -1, 0, fd << 3 | kind, 0, 0, CANCELLED)
+
     def _end_all_of(self, fd: int) -> None:
         """Cancel whatever is under way with a descriptor, and let it end."""
         if not self._is_under_way(fd):
             return
         self._settle()
-        self._ring.put(CANCEL, fd, 0, 0, 0, CANCEL_ALL | CANCEL_FD, CANCELLED)
+        self._cancel_all_of(fd)
         for _ in range(MOST_WAITS):
             self._ring.exchange()
             self._take_for_later()
@@ -670,8 +686,9 @@ class UringPoller(BasePoller):
     def _still_under_way(self, fd: int) -> bool:
         """Whether something is, beside what waits to be served."""
         ended = sum(
-            not flags & CQE_MORE and known >> 3 & DESCRIPTOR == fd
+            WEIGHTS[known & 7]
             for known, _, flags, _ in self._rest
+            if not flags & CQE_MORE and known >> 3 & DESCRIPTOR == fd
         )
         return self._under_way[fd] > ended
 

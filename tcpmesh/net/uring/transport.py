@@ -39,6 +39,7 @@ class UringTransport(EpollTransport):
         "_filled_in",
         "_is_cancelled",
         "_is_receiving",
+        "_most",
     )
 
     _poller: Any
@@ -50,6 +51,10 @@ class UringTransport(EpollTransport):
         self._is_receiving = self._is_cancelled = self._awaits_room = False
         self._filled = self._filled_in = 0
         """Bytes of full buffers in a row, and the round of the last of them."""
+        self._most = self._poller.size if family == AF_UNIX else 0
+        """Bytes to ask for at once, and then no more before these were delivered; 0 where it need
+        not be known how many come.
+        """
         self._ending: int | None = None
         """How receiving ended while the protocol wanted a pause."""
 
@@ -65,17 +70,11 @@ class UringTransport(EpollTransport):
 
     @read_size.setter
     def read_size(self, size: int) -> None:
-        before = self._most()
         self._iov = self._network.iov_of(size)
-        if self._is_receiving and self._most() != before:
+        size, most, before = self.read_size, self._poller.size, self._most
+        self._most = min(size, most) if size < most or self._family == AF_UNIX else 0
+        if self._is_receiving and self._most != before:
             self._cancel()
-
-    def _most(self) -> int:
-        """Bytes to ask for at once, and then no more before these were delivered; 0 where it need
-        not be known how many come.
-        """
-        size, most = self.read_size, self._poller.size
-        return min(size, most) if size < most or self._family == AF_UNIX else 0
 
     # What the poller delivers
 
@@ -166,7 +165,7 @@ class UringTransport(EpollTransport):
             self._register()  # for a reset
         else:
             self._is_receiving = True
-            self._poller.receive(self.fd, self, self._most())
+            self._poller.receive(self.fd, self, self._most)
 
     def receive_anew(self) -> None:
         """There is an end that the kernel may have missed."""

@@ -79,6 +79,10 @@ class Serving:
         """The kernel reported these epoll events."""
         self._tests.serve(f"{self.name} {mask:x}")
 
+    def has_room(self, mask: int) -> None:
+        """It takes bytes again."""
+        self._tests.serve(f"{self.name} {mask:x}")
+
     def ready_again(self) -> None:
         """The poller has come to what was put off."""
         self._tests.serve(f"{self.name} again")
@@ -519,6 +523,44 @@ class PollerTests(SynchronousTestCase):
             self.assertIn("0 1", self.turn())
             self.poller.unregister(channel.fd)
             self.assertEqual(1, len(self.flushLoggedErrors(SystemExit)))
+
+    def test_duplicates(self) -> None:
+        """Of two descriptors of one socket each is watched by itself: the one goes on telling when
+        the other is watched no more, or closed.
+        """
+        server = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(server.close)
+        server.setblocking(False)
+        for end in (self.poller.unregister, self.poller.close):
+            first = Serving("first", self, os.dup(server.fileno()))
+            second = Serving("second", self, os.dup(server.fileno()))
+            for channel in (first, second):
+                self.poller.register(channel.fd, channel, select.EPOLLIN)
+            self.rest()
+            end(first.fd)
+            self.rest()
+            with socket.create_connection(server.getsockname()):
+                select.select([server], [], [])
+                self.assertEqual({"second 1"}, set(self.turn()))
+                server.accept()[0].close()
+            self.turn()
+            self.poller.close(second.fd)
+            self.rest()
+
+    def test_duplicate_of_a_connection(self) -> None:
+        """The same of two descriptors of one connection: who receives by the one is not cancelled
+        with the other.
+        """
+        channel, peer = self.connect("0")
+        copy = Serving("copy", self, os.dup(channel.fd))
+        self.poller.await_room(copy.fd, copy)
+        self.poller.receive(copy.fd, copy)
+        self.rest()
+        self.poller.close(copy.fd)
+        self.rest()
+        peer.send(b"hello")
+        self.assertEqual(["0"], self.turn())
+        self.assertEqual([], channel.results)
 
     def test_wakes_the_reactor(self) -> None:
         """What comes while nobody is in a round makes the descriptor readable, each time, and after
