@@ -27,7 +27,9 @@ only for the first of several, and not for what came while the round had that sw
 whoever leaves looks once more.
 
 Where many events come at once, messages go first: what begins or ends connections waits, and a part
-of it is served in each round, as `tcpmesh.net.epoll.poller` tells.
+of it is served in each round, as `tcpmesh.net.epoll.poller` tells.  An epoll set would keep what
+comes meanwhile in the kernel; here it is bounded by receiving no more from whoever has sent again
+while it waits, and by merging what is told of one poll.
 """
 
 from __future__ import annotations
