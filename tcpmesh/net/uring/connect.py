@@ -26,9 +26,9 @@ class UringConnector(EpollConnector):
         else:
             poller.connect(self._fd, self, self._address)
 
-    def ready(self, mask: int) -> None:
+    def has_room(self, mask: int) -> None:
         """The attempt came to an end, one way or the other."""
-        super().ready(mask)
+        self.ready(mask)
         if self._transport is not None:
             self._transport.start()
 

@@ -22,5 +22,9 @@ class UringNetwork(EpollNetwork):
     transport_type = UringTransport
     connector_type = UringConnector
 
+    def can_leave(self, transport: Any) -> bool:
+        """Whether another network can go on with it."""
+        return super().can_leave(transport) and not transport.was_reset
+
     def _make_poller(self, reactor: Any, read_size: int) -> UringPoller:
         return UringPoller(reactor, size=min(SIZE, read_size))

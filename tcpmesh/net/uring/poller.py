@@ -27,7 +27,9 @@ only for the first of several, and not for what came while the round had that sw
 whoever leaves looks once more.
 
 Where many events come at once, messages go first: what begins or ends connections waits, and a part
-of it is served in each round, as `tcpmesh.net.epoll.poller` tells.
+of it is served in each round, as `tcpmesh.net.epoll.poller` tells.  An epoll set would keep what
+comes meanwhile in the kernel; here it is bounded by receiving no more from whoever has sent again
+while it waits, and by merging what is told of one poll.
 """
 
 from __future__ import annotations
@@ -134,6 +136,9 @@ class UringGone(Gone):
     def connect_done(self, result: int) -> None:
         pass
 
+    def has_room(self, mask: int) -> None:
+        pass
+
     def receive_anew(self) -> None:
         pass
 
@@ -229,7 +234,7 @@ class UringPoller(BasePoller):
         self._put(OP_CONNECT, fd, length, place, 0, fd << 3 | CONNECTED)
 
     def await_room(self, fd: int, channel: Any) -> None:
-        """Tell the channel once, by `ready`, that the socket takes bytes, or has failed."""
+        """Tell the channel once, by `has_room`, that the socket takes bytes, or has failed."""
         self._channels[fd] = channel
         self._put(OP_POLL_ADD, fd, 0, 0, select.EPOLLOUT, fd << 3 | ROOM)
 
@@ -605,7 +610,7 @@ class UringPoller(BasePoller):
             elif kind == CONNECTED:
                 channel.connect_done(result)
             else:
-                channel.ready(select.EPOLLOUT if result < 0 else result)
+                channel.has_room(select.EPOLLOUT if result < 0 else result)
         except BaseException:
             self._fail(channel)
 

@@ -159,7 +159,11 @@ class UringTransport(EpollTransport):
         if self._registered or self._pump is not None or self._ending is not None:
             if self._readable:
                 self._poller.again(self)
-        elif not self._is_receiving and not self._eof and self.fd >= 0:
+        elif self.fd < 0 or self._is_receiving:
+            return
+        elif self._eof:
+            self._register()  # for a reset
+        else:
             self._is_receiving = True
             self._poller.receive(self.fd, self, self._most)
 
@@ -189,12 +193,15 @@ class UringTransport(EpollTransport):
                 and self.fd >= 0
             ):
                 self._go_back_to_receiving()
-            return
-        self._awaits_room = False
-        if self._out:
-            self._flush()
-        if self._out:
-            self._await_room()
+
+    def has_room(self, mask: int) -> None:
+        """The descriptor takes bytes again, or has failed."""
+        if self._awaits_room:
+            self._awaits_room = False
+            if self._out:
+                self._flush()
+            if self._out:
+                self._await_room()
 
     def ready_again(self) -> None:
         """What was put off: report the end, go on reading, or ask a pull producer for more."""
@@ -239,8 +246,13 @@ class UringTransport(EpollTransport):
 
     # Moving to another network
 
+    @property
+    def was_reset(self) -> bool:
+        """Whether a reset waits to be told, which nobody else would hear of any more."""
+        return self._ending is not None and self._ending < 0
+
     def _detach(self) -> None:
-        self._paused = True
+        self._paused, self._awaits_room = True, False
         self._poller.settle(self.fd)
         self._poller.unregister(self.fd)
         self._registered = False

@@ -79,6 +79,10 @@ class Serving:
         """The kernel reported these epoll events."""
         self._tests.serve(f"{self.name} {mask:x}")
 
+    def has_room(self, mask: int) -> None:
+        """It takes bytes again."""
+        self._tests.serve(f"{self.name} {mask:x}")
+
     def ready_again(self) -> None:
         """The poller has come to what was put off."""
         self._tests.serve(f"{self.name} again")
@@ -464,6 +468,21 @@ class PollerTests(SynchronousTestCase):
         left = os.read(channel.fd, 100)
         self.assertEqual(b"hello again", received + left)
         os.close(channel.fd)
+
+    def test_settle_again_and_again(self) -> None:
+        """However often that happens, no buffer is lost."""
+        from tcpmesh.net.uring.poller import BUFFERS
+
+        channel, peer = self.connect("0")
+        for _ in range(BUFFERS + 100):
+            peer.send(b"x")
+            self.poller.settle(channel.fd)
+            self.poller.receive(channel.fd, channel)
+        for _ in range(2 * BUFFERS):
+            peer.send(b"x")
+            self.turn()
+        self.assertEqual(b"x" * (3 * BUFFERS + 100), channel.data)
+        self.assertEqual({-errno.ECANCELED}, set(channel.results))
 
     def test_settle_in_a_round(self) -> None:
         """The same from within a round, while bytes of it wait to be served."""

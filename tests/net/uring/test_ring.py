@@ -96,6 +96,15 @@ class RingTests(SynchronousTestCase):
                 found = self.assertRaises(OSError, ring.Ring)
             self.assertEqual(number, found.errno)
 
+    def test_no_memory(self) -> None:
+        """Where the user may lock no more memory, the error names the limit."""
+        from tcpmesh.net.uring import ring
+
+        error = OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+        with mock.patch.object(ring, "_call", side_effect=error):
+            found = self.assertRaises(OSError, ring.Ring)
+        self.assertIn("RLIMIT_MEMLOCK", str(found.strerror))
+
     def test_older_kernel(self) -> None:
         """A kernel that does not know the flag that saves an indirection is asked without it; one
         that refuses that too is too old.

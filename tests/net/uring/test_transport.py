@@ -1,0 +1,203 @@
+"""How a transport of the io_uring network changes between its ways to receive, and its ends."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from typing import Any
+
+from zope.interface import implementer
+
+from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.protocol import Protocol
+from twisted.internet.testing import MemoryReactorClock
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from tcpmesh.net.sockets import RESET
+from tests.net.uring.available import uring
+from tests.turns import turn
+
+MOST_TURNS = 2000
+
+
+@implementer(IHalfCloseableProtocol)
+class Noting(Protocol):
+    """It notes what it is told."""
+
+    transport: Any
+
+    def __init__(self) -> None:
+        self.data = b""
+        self.ends: list[str] = []
+        self.pauses_at_bulk = False
+        """Whether it wants a pause as soon as it gets more than the ring's buffers hold."""
+
+    def dataReceived(self, data: bytes) -> None:
+        """Bytes."""
+        self.data += data
+        if len(data) > 100_000 and self.pauses_at_bulk:
+            self.pauses_at_bulk = False
+            self.transport.pauseProducing()
+
+    def readConnectionLost(self) -> None:
+        """The peer sends no more."""
+        self.ends.append("read")
+
+    def writeConnectionLost(self) -> None:
+        """FIN was sent."""
+        self.ends.append("write")
+
+    def connectionLost(self, reason: Failure = None) -> None:  # type: ignore[assignment]
+        """All is over."""
+        self.ends.append(type(reason.value).__name__)
+
+
+@uring
+class TransportTests(SynchronousTestCase):
+    """Transports of a reactor whose clock stands still."""
+
+    def setUp(self) -> None:
+        """A network."""
+        from tcpmesh.net.uring.network import UringNetwork
+
+        self.reactor = MemoryReactorClock()
+        self.network: Any = UringNetwork(self.reactor)
+        self.addCleanup(self.network.stop)
+
+    def tcp(self) -> tuple[socket.socket, socket.socket]:
+        """Both ends of a connection."""
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            peer = socket.create_connection(server.getsockname())
+            near, _ = server.accept()
+        self.addCleanup(peer.close)
+        peer.setblocking(False)
+        near.setblocking(False)
+        return near, peer
+
+    def connect(self) -> tuple[Any, Noting, socket.socket]:
+        """A transport that has been started, its protocol and its peer."""
+        near, peer = self.tcp()
+        transport = self.network.accepted(near.detach(), near.family, peer.getsockname())
+        protocol = Noting()
+        transport.protocol = protocol
+        protocol.makeConnection(transport)
+        transport.start()
+        return transport, protocol, peer
+
+    def turns(self, seconds: float = 0.0) -> None:
+        """Some turns of the reactor, the first of them after so long."""
+        self.reactor.rightNow += seconds
+        for _ in range(5):
+            self.network.poller.doRead()
+            turn(self.reactor)
+
+    def read(self, peer: socket.socket) -> bytes:
+        """What a peer has received."""
+        data = b""
+        with contextlib.suppress(BlockingIOError):
+            while some := peer.recv(1 << 20):
+                data += some
+        return data
+
+    def read_all(self, peer: socket.socket, most: int) -> int:
+        """How many bytes a peer receives, so many at most."""
+        got = 0
+        for _ in range(MOST_TURNS):
+            got += len(self.read(peer))
+            if got == most:
+                break
+            self.turns()
+        return got
+
+    def send(self, peer: socket.socket, data: bytes) -> None:
+        """Let a peer send all of this."""
+        view = memoryview(data)
+        for _ in range(MOST_TURNS):
+            with contextlib.suppress(BlockingIOError):
+                view = view[peer.send(view) :]
+            self.turns()
+            if not view:
+                return
+        self.fail("nobody takes it")
+
+    def test_room_between_two_ways_to_receive(self) -> None:
+        """What waits for room goes out when there is some, also where the transport was told of
+        such room before while it moved bulk the other way.
+        """
+        transport, protocol, peer = self.connect()
+        transport.write(bytes(8 << 20))
+        protocol.pauses_at_bulk = True
+        while protocol.pauses_at_bulk:
+            with contextlib.suppress(BlockingIOError):
+                peer.send(bytes(1 << 20))
+            self.turns()
+        self.assertEqual(8 << 20, self.read_all(peer, 8 << 20))
+        transport.resumeProducing()
+        self.turns()
+        self.send(peer, b"no bulk any more")
+        transport.write(bytes(8 << 20))
+        self.assertTrue(transport.buffered)
+        self.assertEqual(8 << 20, self.read_all(peer, 8 << 20))
+
+    def test_reset_after_the_end(self) -> None:
+        """Where the peer has sent its end, a reset that follows is told, soon, or later."""
+        for wait in (0.0, 1.0):
+            _, protocol, peer = self.connect()
+            peer.shutdown(socket.SHUT_WR)
+            self.turns()
+            self.assertEqual(["read"], protocol.ends)
+            self.turns(wait)
+            self.reset(peer)
+            self.turns()
+            self.turns(1.0)
+            self.assertEqual(["read", "ConnectionLost"], protocol.ends)
+
+    def test_reset_after_the_end_and_a_move(self) -> None:
+        """The same where the connection has come from another network in between."""
+        transport, protocol, peer = self.connect()
+        peer.shutdown(socket.SHUT_WR)
+        self.turns()
+        self.assertTrue(self.network.can_leave(transport))
+        moved = self.network.arrive(*self.network.leave(transport))
+        moved.protocol = protocol
+        moved.resumeProducing()
+        self.turns()
+        self.reset(peer)
+        self.turns()
+        self.turns(1.0)
+        self.assertEqual(["read", "ConnectionLost"], protocol.ends)
+
+    def test_reset_that_nobody_has_been_told_of(self) -> None:
+        """A connection that was reset while its protocol wanted no bytes is broken: it does not
+        move, and the reset is told on resume.
+        """
+        _, first, firsts_peer = self.connect()
+        transport, protocol, peer = self.connect()
+        self.turns()
+        first.dataReceived = lambda data: transport.pauseProducing()  # type: ignore[method-assign]
+        first.transport.protocol = first
+        firsts_peer.send(b"hello")
+        self.reset(peer)
+        self.turns()
+        self.assertFalse(self.network.can_leave(transport))
+        transport.resumeProducing()
+        self.turns()
+        self.assertEqual(["ConnectionLost"], protocol.ends)
+
+    def test_moves_while_it_waits_for_room(self) -> None:
+        """A connection that leaves takes along what waits for room, though that peer is gone."""
+        transport, _, peer = self.connect()
+        peer.shutdown(socket.SHUT_WR)
+        self.turns()
+        transport.write(bytes(8 << 20))
+        self.reset(peer)
+        descriptor, moved = self.network.leave(transport)
+        self.addCleanup(os.close, descriptor)
+        self.assertTrue(moved.unsent)
+
+    def reset(self, peer: socket.socket) -> None:
+        """Let a peer leave with a reset."""
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        peer.close()
