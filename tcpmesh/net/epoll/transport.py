@@ -45,7 +45,8 @@ class EpollTransport(WriteSide):
         # An `IStraight`; to ask for the interface takes five times as long.
         if getattr(protocol, "straight", False):
             sink = protocol.sink
-            self._onto = sink if isinstance(sink, EpollTransport) else None
+            is_ours = isinstance(sink, EpollTransport) and sink._poller is self._poller
+            self._onto = sink if is_ours else None
             self._receive = protocol.bufferReceived
             return
         self._onto = None

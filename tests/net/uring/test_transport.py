@@ -54,6 +54,21 @@ class Noting(Protocol):
         self.ends.append(type(reason.value).__name__)
 
 
+class Straight(Noting):
+    """One that says that it only passes its bytes on."""
+
+    straight = True
+
+    def __init__(self, sink: Any) -> None:
+        super().__init__()
+        self.sink = sink
+
+    def bufferReceived(self, data: memoryview) -> None:
+        """Bytes, which it passes on."""
+        self.data += data
+        self.sink.write(data)
+
+
 @uring
 class TransportTests(SynchronousTestCase):
     """Transports of a reactor whose clock stands still."""
@@ -201,3 +216,23 @@ class TransportTests(SynchronousTestCase):
         """Let a peer leave with a reset."""
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         peer.close()
+
+    def test_two_networks(self) -> None:
+        """What comes for a transport of another network goes there through the protocol: no ring
+        knows the descriptors of another one.
+        """
+        from tcpmesh.net.uring.network import UringNetwork
+
+        other: Any = UringNetwork(self.reactor)
+        self.addCleanup(other.stop)
+        near, peer = self.tcp()
+        away, listener = self.tcp()
+        sink = other.accepted(away.detach(), socket.AF_INET, None)
+        sink.protocol = Noting()
+        transport = self.network.accepted(near.detach(), socket.AF_INET, None)
+        protocol = transport.protocol = Straight(sink)
+        transport.start()
+        peer.send(b"hello")
+        while not protocol.data:
+            self.network.poller.doRead()
+        self.assertEqual(b"hello", listener.recv(10))
