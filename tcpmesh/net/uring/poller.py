@@ -49,28 +49,29 @@ from zope.interface import implementer
 
 from twisted.internet.interfaces import IReadDescriptor
 
-from tcpmesh.net.epoll.base_poller import EVERY, LINGER, SLICE, STAY, BasePoller, Gone
+from tcpmesh.net.epoll.base_poller import EVERY, LINGER, SLICE, STAY
 from tcpmesh.net.uring.buffers import ReceiveBuffers
+from tcpmesh.net.uring.requests import (
+    CANCELLED,
+    CONNECTED,
+    DESCRIPTOR,
+    GONE,
+    POLLED,
+    RECEIVED,
+    SENT,
+    SERIAL,
+    WEIGHTS,
+    RingRequests,
+)
 from tcpmesh.net.uring.ring import (
-    BUFFER_SELECT,
     CQ_EVENTFD_DISABLED,
     CQE_BUFFER,
     CQE_MORE,
     CQE_SKIP_SUCCESS,
-    OP_ASYNC_CANCEL,
-    OP_CONNECT,
-    OP_POLL_ADD,
-    OP_RECV,
     OP_SEND,
-    POLL_ADD_MULTI,
-    RECV_MULTISHOT,
     REGISTER_EVENTFD,
-    SQ_CQ_OVERFLOW,
     SQ_TASKRUN,
-    Ring,
-    address_of,
 )
-from tcpmesh.values.address import Address
 
 EVENTS = 128
 """Completions in a round, or a few more."""
@@ -80,39 +81,20 @@ BUFFERS, SIZE = 512, 16384
 most.  Of their 8 MiB the system gives only the pages that bytes have been in.
 """
 
-RECEIVED, SENT, CONNECTED, POLLED, ROOM, CANCELLED = range(6)
-"""What an entry was for: the lowest three bits of what it is known by.  The descriptor follows, and
-from `SERIAL` on which poll it is; of a send it is its place in the submission queue.
-"""
-
-WEIGHTS = tuple(1 << 8 * kind for kind in range(CANCELLED))
-"""What counts one of a kind."""
-
-NOT_POLLED = RECEIVED, CONNECTED, ROOM
-"""Kinds of which there is one for each descriptor at most, known by that alone."""
-
-DESCRIPTOR = (1 << 31) - 1
-
-SERIAL = 34
-
-RECEIVE_ONCE = OP_RECV | BUFFER_SELECT << 8
-RECEIVE = RECEIVE_ONCE | RECV_MULTISHOT << 16
 GOES_ON = CQE_BUFFER | CQE_MORE
 
 SEND = OP_SEND | CQE_SKIP_SUCCESS << 8
 NOW = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL | socket.MSG_WAITALL
 """At once, and all of it: the kernel reports a send that did not take all as one that failed."""
 
-CANCEL = OP_ASYNC_CANCEL | CQE_SKIP_SUCCESS << 8
-
-MOST_AT_FIRST = 1024
-"""Descriptors there is room for from the start."""
-
 MOST_WAITS = 1000
 """Rounds in which something cancelled has to have ended."""
 
-MOST_NAMES = 4096
-"""Addresses whose form for the kernel is kept."""
+LAST_CALLS = 3
+"""Calls to the kernel, before a round is left, in which it has to come to something that it says it
+has.  It may say so of nothing: it puts work on a list and then says that there is some, between
+which the list may have been worked off.  Then it is asked again after `LOOK`, to be sure.
+"""
 
 LOOK = 0.02
 """Seconds until a connection that has received is looked at once more; and until one whose peer has
@@ -122,32 +104,8 @@ ended is watched for a reset, for most are closed by then.
 ENDS = select.POLLRDHUP | select.POLLHUP | select.POLLERR
 
 
-class UringGone(Gone):
-    """The channel of a descriptor that waits to be closed."""
-
-    _onto = None
-
-    def received(self, data: memoryview) -> None:
-        pass
-
-    def receive_ended(self, result: int) -> None:
-        pass
-
-    def connect_done(self, result: int) -> None:
-        pass
-
-    def has_room(self, mask: int) -> None:
-        pass
-
-    def receive_anew(self) -> None:
-        pass
-
-
-GONE = UringGone()
-
-
 @implementer(IReadDescriptor)
-class UringPoller(BasePoller):
+class UringPoller(RingRequests):
     """The ring; see the module's text.
 
     :param size: bytes received at once, at most.
@@ -158,7 +116,7 @@ class UringPoller(BasePoller):
         self, reactor: Any, now: Callable[[], float] = monotonic, size: int = SIZE
     ) -> None:
         super().__init__(reactor, now)
-        self._ring = ring = Ring()
+        ring = self._ring
         self.size = size
         try:
             self._buffers = ReceiveBuffers(ring, BUFFERS, size)
@@ -167,14 +125,10 @@ class UringPoller(BasePoller):
             ring.close()
             raise
         ring.register(REGISTER_EVENTFD, bytearray(struct.pack("=i", self._bell)), 1)
-        self._head = self._settled = 0
-        """How many completions were looked at, and of how many it is known whether they are of
-        sends that failed.
-        """
+        self._settled = 0
+        """Of how many completions it is known whether they are of sends that failed."""
         self._held = self._held_before = 0
         """Buffers that this round has filled, and those of the round before."""
-        self._under_way = [0] * MOST_AT_FIRST
-        """What is under way, by descriptors: how many of each kind, by its `WEIGHTS`."""
         self._rest: deque[tuple[int, int, int, Any]] = deque()
         """Completions that are to be served: what they are of, the result, the flags, and the
         bytes, where those are not in their buffer any more.
@@ -185,14 +139,11 @@ class UringPoller(BasePoller):
         """What was told of polls meanwhile, by what those that wait are known by."""
         self._dying: set[int] = set()
         """Descriptors that the last completion closes."""
-        self._polls: dict[int, tuple[int, int]] = {}
-        """By descriptors, which poll is of now, and the mask that it was asked for with."""
-        self._serial = 0
-        self._names: dict[tuple[str, int], tuple[int, int, bytearray]] = {}
         self._ended: list[Any] = []
         self._received: set[int] = set()
         """What is to be looked at once more: transports, and descriptors."""
         self._look: Any = None
+        self._backstop: Any = None
         self._unpack = struct.Struct("<QiI").iter_unpack
         reactor.addReader(self)
 
@@ -203,61 +154,6 @@ class UringPoller(BasePoller):
     def logPrefix(self) -> str:
         """The name of this reader in the reactor's log context."""
         return "io_uring"
-
-    # What channels ask for
-
-    def receive(self, fd: int, channel: Any, most: int = 0) -> None:
-        """Deliver to the channel what comes, until it is cancelled or the peer ends.
-
-        :param most: deliver only once, and so many bytes at most.
-        """
-        self._channels[fd] = channel
-        try:
-            self._under_way[fd] += 1  # the weight of RECEIVED
-        except IndexError:
-            self._make_room(fd, 1)
-        self._ring.put(RECEIVE_ONCE if most else RECEIVE, fd, 0, 0, most, 0, fd << 3 | RECEIVED)
-        if not self._running:
-            self._hand_over()
-
-    def cancel_receive(self, fd: int) -> None:
-        """Deliver no more; `receive_ended` follows."""
-        self._ring.put(CANCEL, -1, 0, fd << 3 | RECEIVED, 0, 0, CANCELLED)
-        if not self._running:
-            self._hand_over()
-
-    def connect(self, fd: int, channel: Any, address: Address) -> None:
-        """Connect a socket; `connect_done` follows."""
-        self._channels[fd] = channel
-        # By its parts: an address hashes itself in Python.
-        length, place, _ = self._names.get((address.host, address.port)) or self._name_of(address)
-        self._put(OP_CONNECT, fd, length, place, 0, fd << 3 | CONNECTED)
-
-    def await_room(self, fd: int, channel: Any) -> None:
-        """Tell the channel once, by `has_room`, that the socket takes bytes, or has failed."""
-        self._channels[fd] = channel
-        self._put(OP_POLL_ADD, fd, 0, 0, select.EPOLLOUT, fd << 3 | ROOM)
-
-    def register(self, fd: int, channel: Any, mask: int) -> None:
-        """Watch a descriptor as an epoll set does; its readiness of this moment is reported too."""
-        self._channels[fd] = channel
-        self._serial = self._serial + 1 & (1 << 64 - SERIAL) - 1
-        self._polls[fd] = self._serial, mask
-        self._poll(fd)
-
-    def _poll(self, fd: int) -> None:
-        serial, mask = self._polls[fd]
-        known = serial << SERIAL | fd << 3 | POLLED
-        several = POLL_ADD_MULTI if mask & select.EPOLLET else 0
-        self._put(OP_POLL_ADD, fd, 0, 0, mask & 0xFFFF, known, several)
-
-    def leave_poll(self, fd: int) -> None:
-        """Watch a descriptor no more; nothing of that is reported after this."""
-        serial, _ = self._polls.pop(fd)
-        known = fd << 3 | POLLED | serial << SERIAL
-        self._ring.put(CANCEL, -1, 0, known, 0, 0, CANCELLED)
-        if not self._running:
-            self._hand_over()
 
     def unregister(self, fd: int) -> None:
         """Stop whatever is under way with a descriptor that stays open, now."""
@@ -278,15 +174,6 @@ class UringPoller(BasePoller):
                 if each[0] >> 3 & DESCRIPTOR == fd:
                     self._is_served(fd)
                     self._serve(*each)
-
-    def close(self, fd: int) -> None:
-        """Close a descriptor once the events in hand are served, and nothing is under way."""
-        self._channels[fd] = GONE
-        if fd in self._polls:
-            self.leave_poll(fd)
-        self._closing.append(fd)
-        if not self._running:
-            self._wake()
 
     def watch_ended(self, transport: Any) -> None:
         """The peer of this one has ended: if that is all for a while, hear of a reset."""
@@ -309,43 +196,6 @@ class UringPoller(BasePoller):
                 poll.register(fd, ENDS)
         for fd, _ in poll.poll(0):
             self._channels[fd].receive_anew()
-
-    def _put(
-        self, what: int, fd: int, offset: int, place: int, flags: int, known: int, length: int = 0
-    ) -> None:
-        weight = WEIGHTS[known & 7]
-        try:
-            self._under_way[fd] += weight
-        except IndexError:
-            self._make_room(fd, weight)
-        self._ring.put(what, fd, offset, place, length, flags, known)
-        if not self._running:
-            self._hand_over()
-
-    def _make_room(self, fd: int, weight: int) -> None:
-        """The first thing is under way with a greater descriptor than ever."""
-        self._under_way += [0] * (2 * fd - len(self._under_way))
-        self._under_way[fd] = weight
-
-    def _hand_over(self) -> None:
-        """Outside of a round nobody else would do it soon."""
-        self._ring.submit()
-        if self._has_more():
-            self._wake()
-
-    def _name_of(self, address: Address) -> tuple[int, int, bytearray]:
-        host, port = address.sockaddr
-        if address.family == socket.AF_INET:
-            name = struct.pack("=H", address.family) + struct.pack("!H", port)
-            name += socket.inet_pton(address.family, host) + bytes(8)
-        else:
-            name = bytes(sockaddr_in6(host, port))
-        if len(self._names) >= MOST_NAMES:
-            self._ring.submit()  # what stands in the queue refers to them
-            self._names.clear()
-        memory = bytearray(name)
-        found = self._names[address.host, address.port] = len(name), address_of(memory), memory
-        return found
 
     # Rounds
 
@@ -374,7 +224,10 @@ class UringPoller(BasePoller):
             # One call works off some twenty completions: behind these may be messages.
             while count < EVENTS and words[ring.sq_flags] & SQ_TASKRUN:
                 ring.exchange()
-                count += self._take()
+                taken = self._take()
+                count += taken
+                if not taken:
+                    break  # what the kernel says is stale, as it may be
             self.turn += 1
             if self._rest or self._again or self._closing:
                 self._settle()
@@ -386,7 +239,7 @@ class UringPoller(BasePoller):
             if self._held_before:
                 self._buffers.give_back(self._held_before)
             self._held_before, self._held = self._held, 0
-            if self._rest or self._again or words[ring.sq_flags] & SQ_TASKRUN:
+            if self._rest or self._again or (count and words[ring.sq_flags] & SQ_TASKRUN):
                 wait = 0.0
             elif not self._worth_waiting(count, wait):
                 break
@@ -401,7 +254,10 @@ class UringPoller(BasePoller):
         words[ring.cq_flags] = 0
         # A call to the kernel between this store and the look below: no processor changes the order
         # of the two.
-        ring.exchange()
+        for _ in range(LAST_CALLS):
+            ring.exchange()
+            if not words[ring.sq_flags] & SQ_TASKRUN or self._has_more():
+                break
         self._settle()
         if self._held_before:
             self._buffers.give_back(self._held_before)
@@ -412,14 +268,12 @@ class UringPoller(BasePoller):
             self._stop()
         elif self._rest or self._again or self._closing or self._has_more():
             self._wake()
+        elif words[ring.sq_flags] & SQ_TASKRUN and self._backstop is None:
+            self._backstop = self._reactor.callLater(LOOK, self._look_at_ring)
 
-    def _has_more(self) -> bool:
-        """Whether the kernel has something that it may have told of already."""
-        ring, words = self._ring, self._ring.words
-        return (
-            bool(words[ring.sq_flags] & (SQ_TASKRUN | SQ_CQ_OVERFLOW))
-            or words[ring.cq_tail] != self._head & 0xFFFFFFFF
-        )
+    def _look_at_ring(self) -> None:
+        self._backstop = None
+        self._work()
 
     def _take(self) -> int:
         """Look at all completions: send on what only has to be sent on, keep the others for later;
@@ -642,14 +496,6 @@ class UringPoller(BasePoller):
         self._received.discard(fd)  # its next owner may be no transport
         os.close(fd)
 
-    def _cancel_all_of(self, fd: int) -> None:
-        """All but polls, by what each is known by: the kernel's way to cancel by descriptor cancels
-        by file, also what duplicates have under way.
-        """
-        for kind in NOT_POLLED:
-            if self._under_way[fd] & 0xFF * WEIGHTS[kind]:
-                self._ring.put(CANCEL, -1, 0, fd << 3 | kind, 0, 0, CANCELLED)
-
     def _end_all_of(self, fd: int) -> None:
         """Cancel whatever is under way with a descriptor, and let it end."""
         if not self._is_under_way(fd):
@@ -694,9 +540,6 @@ class UringPoller(BasePoller):
         )
         return self._under_way[fd] > ended
 
-    def _is_under_way(self, fd: int) -> bool:
-        return fd < len(self._under_way) and self._under_way[fd] > 0
-
     def _stop_channels(self) -> None:
         super()._stop_channels()
         self._running = True
@@ -712,22 +555,8 @@ class UringPoller(BasePoller):
         self._running = False
 
     def _close_set(self) -> None:
-        if self._look is not None:
-            self._look.cancel()
-            self._look = None
+        for timer in filter(None, (self._look, self._backstop)):
+            timer.cancel()
+        self._look = self._backstop = None
         self._ring.close()
         os.close(self._bell)
-
-
-def sockaddr_in6(host: str, port: int) -> bytes:
-    """`sockaddr_in6` of netinet/in.h; the host may name its zone."""
-    info = socket.getaddrinfo(
-        host, port, socket.AF_INET6, socket.SOCK_STREAM, 0, socket.AI_NUMERICHOST
-    )
-    host, port, flow, scope = info[0][4]  # type: ignore[misc]
-    return (
-        struct.pack("=H", socket.AF_INET6)
-        + struct.pack("!HI", port, flow)
-        + socket.inet_pton(socket.AF_INET6, str(host).partition("%")[0])
-        + struct.pack("=I", scope)
-    )

@@ -577,6 +577,25 @@ class PollerTests(SynchronousTestCase):
         self.assertEqual(["0"], self.turn())
         self.assertEqual([], channel.results)
 
+    def test_stale_flag(self) -> None:
+        """Where the kernel says for ever that it has work, and has none, turns end, the next is not
+        at once, and what does come is served.
+        """
+        from tcpmesh.net.uring.ring import SQ_TASKRUN
+
+        _, peer = self.connect("0")
+        self.rest()
+        ring = self.poller._ring
+        for _ in range(3):
+            ring.words[ring.sq_flags] |= SQ_TASKRUN
+            self.assertEqual([], self.turn())
+            self.assertTrue(ring.words[ring.sq_flags] & SQ_TASKRUN)
+            now = self.reactor.seconds()
+            self.assertEqual([], [each for each in self.reactor.calls if each.getTime() <= now])
+            self.reactor.advance(1)
+        peer.send(b"x")
+        self.assertEqual(["0"], self.turn())
+
     def test_wakes_the_reactor(self) -> None:
         """What comes while nobody is in a round makes the descriptor readable, each time, and after
         the round it is not.
@@ -593,9 +612,9 @@ class PollerTests(SynchronousTestCase):
         """Connecting gives what the system call would, for either family, however many addresses
         there are.
         """
-        from tcpmesh.net.uring import poller
+        from tcpmesh.net.uring import requests
 
-        self.patch(poller, "MOST_NAMES", 2)
+        self.patch(requests, "MOST_NAMES", 2)
         for host in ("127.0.0.1", "::1", "127.0.0.2", "127.0.0.3"):
             address = Address(host)
             with socket.create_server((host, 0), family=address.family) as server:
