@@ -4,6 +4,7 @@ none.
 
 from __future__ import annotations
 
+import gc
 import os
 import select
 from collections.abc import Callable
@@ -64,4 +65,5 @@ class WatchingClock(Clock):
 
 def open_descriptors() -> set[str]:
     """Those of this process."""
+    gc.collect()  # what other tests have left would go while one of these looks twice
     return {fd for fd in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{fd}")}
