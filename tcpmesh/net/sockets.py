@@ -33,6 +33,9 @@ BareSocket: Any = socket.SocketType
 for a single call.
 """
 
+STREAM, NONBLOCKING_STREAM = int(socket.SOCK_STREAM), socket.SOCK_STREAM | socket.SOCK_NONBLOCK
+"""What sockets are made as; names of this module, for an attribute of another costs more."""
+
 SO_ORIGINAL_DST = 80
 """Of linux/netfilter_ipv4.h, and of the same number for IPv6."""
 
@@ -237,13 +240,18 @@ class Descriptor:
 
     def shut_down(self, how: int) -> None:
         """Half-close.  Raises `OSError` where the peer is gone."""
-        self._on_socket(BareSocket.shutdown, how)
+        # Not by `_on_socket`: nearly every connection does this once.
+        sock = BareSocket(self._family, STREAM, 0, self.fd)
+        try:
+            sock.shutdown(how)
+        finally:
+            sock.detach()
 
     def _on_socket(self, method: Any, *args: Any) -> Any:
         """Call a method that needs a socket object, which is made for the call: no connection needs
         one on its fast path.
         """
-        sock = BareSocket(self._family, socket.SOCK_STREAM, 0, self.fd)
+        sock = BareSocket(self._family, STREAM, 0, self.fd)
         try:
             return method(sock, *args)
         finally:

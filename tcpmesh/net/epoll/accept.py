@@ -151,18 +151,17 @@ class AcceptingPort:
         self.stopListening()
 
     def _serve(self, fd: int, family: int, peer: Any) -> None:
-        transport = self._network.accepted(fd, family, peer)
+        network = self._network
+        transport = network.transport_type(network, fd, family, peer, False)
         try:
             protocol = self._factory.buildProtocol(peer)
             if protocol is None:
                 transport.loseConnection()
                 return
-            transport.protocol = protocol
-            protocol.makeConnection(transport)
+            transport.serve(protocol)
         except BaseException:
             transport.abortConnection()
             raise
-        transport.start()
 
 
 @implementer(IAdopts)

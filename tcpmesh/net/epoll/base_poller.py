@@ -187,7 +187,10 @@ class BasePoller:
         turn, self._again = self._again, []
         self.until = self._now() + SLICE
         for number, channel in enumerate(turn, 1):
-            self._call_again(channel)
+            try:
+                channel.ready_again()
+            except BaseException:
+                self._fail(channel)
             if not number % EVERY and self.is_over():
                 self._again[:0] = turn[number:]
                 break

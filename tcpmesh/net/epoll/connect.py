@@ -7,6 +7,7 @@ import os
 import socket
 from collections.abc import Callable
 from select import EPOLLERR, EPOLLHUP, EPOLLOUT
+from socket import AF_INET, AF_UNIX, IPPROTO_TCP, TCP_NODELAY
 from typing import Any
 
 from zope.interface import implementer
@@ -16,13 +17,15 @@ from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.interfaces import IConnector
 from twisted.python.failure import Failure
 
-from tcpmesh.net.congestion import spare_loopback
+from tcpmesh.net import congestion
 from tcpmesh.net.epoll.poller import READABLE, WATCH
 from tcpmesh.net.epoll.resources import EpollResources
-from tcpmesh.net.sockets import BareSocket, tcp_facts
+from tcpmesh.net.sockets import NONBLOCKING_STREAM, STREAM, BareSocket, tcp_facts
 from tcpmesh.values.address import Address
 from tcpmesh.values.socket_options import ConnectOptions
 from tcpmesh.values.stream.tcp_facts import TcpFacts
+
+FAILURE = EPOLLERR | EPOLLHUP
 
 
 @implementer(IConnector)
@@ -54,7 +57,10 @@ class EpollConnector:
         self._factory = factory
         self._options = options
         self._for_client = for_client
-        self._queue = network.timers.queue(timeout, _timed_out)
+        queue = network.connect_timeouts
+        if queue.seconds != timeout:
+            queue = network.connect_timeouts = network.timers.queue(timeout, timed_out)
+        self._queue = queue
         self._transport: Any = None
         self._fd = -1
 
@@ -73,21 +79,23 @@ class EpollConnector:
         self._queue.add(self)
 
     def _open(self) -> int:
-        address = self._address
-        sock = BareSocket(address.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        address, reserve = self._address, self._network.reserve
+        sock = BareSocket(address.family, NONBLOCKING_STREAM)
         try:
-            if self._for_client:
-                self._network.reserve.check(sock.fileno())
-            if address.family != socket.AF_UNIX:
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                spare_loopback(sock, address)
+            if self._for_client and sock.fileno() >= reserve.for_upstreams:
+                reserve.check(sock.fileno())
+            if address.family != AF_UNIX:
+                sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+                if congestion.default_paces():
+                    congestion.spare_loopback(sock, address)
             if self._options is not None:
                 self._options.apply(sock)
             self._call(sock)
         except BaseException:
             sock.close()
             raise
-        return int(sock.detach())
+        fd: int = sock.detach()
+        return fd
 
     def _call(self, sock: Any) -> None:
         """Ask the system for the connection.
@@ -95,7 +103,7 @@ class EpollConnector:
         :raise OSError: where it says at once that there will be none.
         """
         error = sock.connect_ex(self._address.sockaddr)
-        if error not in (0, errno.EINPROGRESS):
+        if error and error != errno.EINPROGRESS:
             raise OSError(error, os.strerror(error))
 
     def _begin(self) -> None:
@@ -104,7 +112,7 @@ class EpollConnector:
 
     def ready(self, mask: int) -> None:
         """The attempt came to an end, one way or the other."""
-        if mask & (EPOLLERR | EPOLLHUP):
+        if mask & FAILURE:
             error: int = self._asked(_error_of)
             if error:
                 self._close()
@@ -112,7 +120,7 @@ class EpollConnector:
                 return
         if mask & EPOLLOUT:
             transport = self._connected()
-            if transport is not None and mask & READABLE:
+            if mask & READABLE and transport is not None:
                 transport.ready(mask & READABLE)
 
     def ready_again(self) -> None:
@@ -159,7 +167,10 @@ class EpollConnector:
         network, address = self._network, self._address
         if network.before_close:
             network.before_close.pop(self, None)
-        transport = self._transport = network.connected(fd, address)
+        family = address.family
+        # An IPv6 address may be one of IPv4 to who asks the transport; that one is found out then.
+        peer = address if family == AF_INET else address.sockaddr
+        transport = self._transport = network.transport_type(network, fd, family, peer, True)
         network.poller.replace(fd, transport)
         protocol = self._factory.buildProtocol(address)
         if protocol is None:
@@ -171,7 +182,7 @@ class EpollConnector:
 
     def _asked(self, ask: Callable[[Any], Any]) -> Any:
         """What the socket answers."""
-        sock = BareSocket(self._address.family, socket.SOCK_STREAM, 0, self._fd)
+        sock = BareSocket(self._address.family, STREAM, 0, self._fd)
         try:
             return ask(sock)
         finally:
@@ -202,5 +213,6 @@ def _error_of(sock: Any) -> int:
     return int(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
 
 
-def _timed_out(connector: EpollConnector) -> None:
+def timed_out(connector: EpollConnector) -> None:
+    """What the queues of connect timeouts call."""
     connector.timed_out()

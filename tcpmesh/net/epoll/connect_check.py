@@ -13,7 +13,7 @@ from twisted.internet.error import ConnectError
 
 from tcpmesh.net.connecting.connect_check import ConnectCheckListener
 from tcpmesh.net.epoll.resources import EpollResources
-from tcpmesh.net.sockets import EXHAUSTED, BareSocket
+from tcpmesh.net.sockets import EXHAUSTED, NONBLOCKING_STREAM, BareSocket
 from tcpmesh.values.address import Address
 from tcpmesh.values.socket_options import ConnectOptions
 
@@ -21,9 +21,6 @@ MADE = frozenset((0, errno.EISCONN))
 
 
 UNDER_WAY = frozenset((errno.EINPROGRESS, errno.EALREADY))
-
-
-STREAM = socket.SOCK_STREAM | socket.SOCK_NONBLOCK
 
 
 class EpollConnectCheck:
@@ -53,7 +50,7 @@ class EpollConnectCheck:
     def start(self) -> None:
         """Knock once; not while a knock is under way."""
         try:
-            sock = BareSocket(self._address.family, STREAM)
+            sock = BareSocket(self._address.family, NONBLOCKING_STREAM)
         except OSError as e:
             self._tell(e.errno)
             return

@@ -43,7 +43,7 @@ from tcpmesh.net.descriptor_reserve import DescriptorReserve
 from tcpmesh.net.epoll import moving
 from tcpmesh.net.epoll.accept import AcceptingPort, PassingPort
 from tcpmesh.net.epoll.base_poller import Turn
-from tcpmesh.net.epoll.connect import EpollConnector
+from tcpmesh.net.epoll.connect import EpollConnector, timed_out
 from tcpmesh.net.epoll.connect_check import EpollConnectCheck
 from tcpmesh.net.epoll.poller import Poller
 from tcpmesh.net.epoll.splice import Pipes
@@ -59,6 +59,9 @@ READ_SIZE = 256 * 1024
 """Bytes of the shared buffer.  Measured: 64 KiB costs twice the CPU per bulk byte; above 256 KiB
 nothing is gained.
 """
+
+CONNECT_TIMEOUT = 5.0
+"""Seconds: that of clusters which say nothing of it."""
 
 KEPT_SIZES = 256
 """Of so many sizes the cut buffer is kept."""
@@ -85,6 +88,7 @@ class EpollNetwork:
         self.clock = reactor
         self._listening = ListeningSockets() if listening is None else listening
         self.timers = TimeoutQueues(reactor)
+        self.connect_timeouts = self.timers.queue(CONNECT_TIMEOUT, timed_out)
         self.cooperator = shared_cooperator(reactor)
         self.poller = self._make_poller(reactor, read_size)
         self._view = memoryview(bytearray(read_size))
@@ -107,16 +111,6 @@ class EpollNetwork:
             if len(self._iovs) < KEPT_SIZES:  # a client may have its own, and another the next time
                 self._iovs[size] = found
         return found
-
-    def accepted(self, fd: int, family: int, peer: Any) -> EpollTransport:
-        """The transport of a connection just accepted, not yet watched."""
-        return self.transport_type(self, fd, family, peer, False)
-
-    def connected(self, fd: int, address: Address) -> EpollTransport:
-        """The transport of a connection just made, already watched."""
-        # An IPv6 address may be one of IPv4 to who asks the transport; that one is found out then.
-        peer = address if address.family == socket.AF_INET else address.sockaddr
-        return self.transport_type(self, fd, address.family, peer, True)
 
     def can_leave(self, transport: Any) -> bool:
         """Whether another network can go on with it."""

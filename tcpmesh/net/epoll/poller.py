@@ -90,7 +90,8 @@ class Poller(BasePoller):
     def close(self, fd: int) -> None:
         """Close a descriptor, watched or not, once the events in hand are served."""
         self._channels[fd] = GONE
-        self._late.pop(fd, None)
+        if self._late:
+            self._late.pop(fd, None)
         self._closing.append(fd)
         if not self._running:
             self._wake()

@@ -10,8 +10,7 @@ from typing import Any, Protocol
 from tcpmesh.net.descriptor_reserve import DescriptorReserve
 from tcpmesh.net.epoll.poller import Poller
 from tcpmesh.net.epoll.splice import Pipes
-from tcpmesh.net.timeout_queues import TimeoutQueues
-from tcpmesh.values.address import Address
+from tcpmesh.net.timeout_queues import TimeoutQueue, TimeoutQueues
 
 
 class EpollResources(Protocol):
@@ -19,6 +18,14 @@ class EpollResources(Protocol):
 
     clock: Any
     timers: TimeoutQueues
+    connect_timeouts: TimeoutQueue[Any]
+    """Where the attempts to connect wait that have the timeout which the last one had: nearly all
+    have the same."""
+
+    transport_type: Any
+    """Makes a transport: of a network, a descriptor, a family, a peer, and whether it is watched
+    already."""
+
     poller: Poller
     pipes: Pipes
     reserve: DescriptorReserve
@@ -35,8 +42,3 @@ class EpollResources(Protocol):
     def iov_of(self, size: int) -> list[memoryview]:
         """The shared buffer cut to this many bytes, as `os.readv` takes it."""
 
-    def accepted(self, fd: int, family: int, peer: Any) -> Any:
-        """The transport of a connection just accepted, not yet watched."""
-
-    def connected(self, fd: int, address: Address) -> Any:
-        """The transport of a connection just made, already watched."""

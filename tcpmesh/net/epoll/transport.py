@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from os import readv, write
 from select import EPOLLERR, EPOLLIN, EPOLLOUT, EPOLLPRI
 from typing import Any
@@ -51,9 +52,7 @@ class EpollTransport(WriteSide):
             return
         self._onto = None
         receive = getattr(protocol, "bufferReceived", None)
-        self._receive = (
-            receive if receive is not None else lambda data: protocol.dataReceived(bytes(data))
-        )
+        self._receive = receive if receive is not None else _in_bytes(protocol)
 
     @property
     def read_size(self) -> int:
@@ -66,8 +65,19 @@ class EpollTransport(WriteSide):
 
     def start(self) -> None:
         """Begin to deliver events, unless the protocol has paused the transport already."""
-        if not self._registered and not self._paused and self.fd >= 0:
-            self._register()
+        if not self._paused and self.fd >= 0:
+            self._read_on()
+
+    def serve(self, protocol: Any) -> None:
+        """Have a protocol for a connection just accepted.  How to give it bytes is found out once
+        it is to get any: a client of a proxy has another protocol by then.
+        """
+        self._protocol = protocol
+        protocol.makeConnection(self)
+        if not self._paused:
+            if self._receive is None:
+                self.protocol = protocol
+            self.start()
 
     # Events of the poller
 
@@ -145,7 +155,8 @@ class EpollTransport(WriteSide):
         """What was put off: report the end, go on reading, or ask a pull producer for more."""
         if self._reason is not None:
             self._report_lost()
-        elif self._readable and not self._eof:
+            return
+        if self._readable and not self._eof:
             self.ready(EPOLLIN)
         if self._producer is not None and not self._streaming and not self._out:
             self._pull()
@@ -261,8 +272,15 @@ class EpollTransport(WriteSide):
         """Read on; what came meanwhile is delivered soon, not from within this call."""
         if self._paused and self._after < LOSE:
             self._paused = False
+            if self._receive is None:
+                self.protocol = self._protocol
             self._read_on()
 
     def stopProducing(self) -> None:
         """Close, as Twisted's transports understand it."""
         self.loseConnection()
+
+
+def _in_bytes(protocol: Any) -> Callable[[memoryview], None]:
+    """For one of Twisted's protocols, which want bytes of their own."""
+    return lambda data: protocol.dataReceived(bytes(data))

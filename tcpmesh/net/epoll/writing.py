@@ -79,7 +79,7 @@ class WriteSide(Descriptor):
         self._poller = network.poller
         self._registered = registered
         self._protocol: Any = None
-        self._receive: Any = ignore
+        self._receive: Any = None
         self._onto: Any = None
         """The sink to which bytes go without the protocol, where it is one of ours and the protocol
         does not want to see them.
@@ -191,8 +191,7 @@ class WriteSide(Descriptor):
         if self._after == FIN:
             self._half_close()
         elif self._after == LOSE:
-            self._close(LOST if self._failed else DONE)
-            self._poller.again(self)
+            self._close_and_tell(LOST if self._failed else DONE)
         else:
             self._reset_when_sent(UNSENT_POLLS)
 
@@ -211,8 +210,7 @@ class WriteSide(Descriptor):
         if self.fd < 0:
             return
         if self._after >= LOSE or self._eof:
-            self._close(LOST)
-            self._poller.again(self)
+            self._close_and_tell(LOST)
             return
         self._readable = True
         self._hangup |= EPOLLERR
@@ -268,7 +266,11 @@ class WriteSide(Descriptor):
 
     def loseConnection(self) -> None:
         """Close both ways once what was written is flushed; what comes meanwhile is dropped."""
-        self._end_after_flush(LOSE)
+        if self._out or self.fd < 0 or self._after >= LOSE:
+            self._end_after_flush(LOSE)
+        else:
+            self._producer = None
+            self._close_and_tell(LOST if self._failed else DONE)
 
     def resetConnection(self) -> None:
         """Close with a reset once what was written is sent."""
@@ -278,14 +280,12 @@ class WriteSide(Descriptor):
         """Close at once with a reset; what was not sent is lost."""
         if self.fd >= 0:
             self.linger_for_reset()
-            self._close(ABORTED)
-            self._poller.again(self)
+            self._close_and_tell(ABORTED)
 
     def cutConnection(self) -> None:
         """Close at once with FIN; what the kernel has not taken is lost."""
         if self.fd >= 0:
-            self._close(DONE)
-            self._poller.again(self)
+            self._close_and_tell(DONE)
 
     def _end_after_flush(self, how: int) -> None:
         if self.fd < 0 or self._after >= LOSE:
@@ -293,15 +293,10 @@ class WriteSide(Descriptor):
         self._after = how
         self._producer = None
         self._producer_paused = self._streaming = False
-        if self._out:
-            self._read_for_nobody()
-        elif how == LOSE:
-            self._close(LOST if self._failed else DONE)
-            self._poller.again(self)
-        else:
+        if not self._out:
             self._drained()
-            if self.fd >= 0:
-                self._read_for_nobody()
+        if self.fd >= 0:
+            self._read_for_nobody()
 
     def _read_for_nobody(self) -> None:
         """Drop what still comes: a peer that writes before it reads would never take what is to be
@@ -340,6 +335,11 @@ class WriteSide(Descriptor):
         calls = self._network.before_close
         if self.fd >= 0:
             calls[self] = (*calls.get(self, ()), call)
+
+    def _close_and_tell(self, reason: Failure) -> None:
+        """Close, and tell the protocol soon, not from within this call."""
+        self._close(reason)
+        self._poller.again(self)
 
     def _close(self, reason: Failure) -> None:
         if self._network.before_close:

@@ -94,7 +94,9 @@ class TransportTests(SynchronousTestCase):
     def connect(self) -> tuple[Any, Noting, socket.socket]:
         """A transport that has been started, its protocol and its peer."""
         near, peer = self.tcp()
-        transport = self.network.accepted(near.detach(), near.family, peer.getsockname())
+        transport = self.network.transport_type(
+            self.network, near.detach(), near.family, peer.getsockname(), False
+        )
         protocol = Noting()
         transport.protocol = protocol
         protocol.makeConnection(transport)
@@ -227,9 +229,11 @@ class TransportTests(SynchronousTestCase):
         self.addCleanup(other.stop)
         near, peer = self.tcp()
         away, listener = self.tcp()
-        sink = other.accepted(away.detach(), socket.AF_INET, None)
+        sink = other.transport_type(other, away.detach(), socket.AF_INET, None, False)
         sink.protocol = Noting()
-        transport = self.network.accepted(near.detach(), socket.AF_INET, None)
+        transport = self.network.transport_type(
+            self.network, near.detach(), socket.AF_INET, None, False
+        )
         protocol = transport.protocol = Straight(sink)
         transport.start()
         peer.send(b"hello")
