@@ -196,7 +196,8 @@ class FilterChain:
         if self.connections is None:
             self.connections = set()
         self.connections.add(connection)
-        self.filters.attach(connection)
+        attach = self.filters.attach
+        attach(connection)
 
     @property
     def listener(self) -> Any:

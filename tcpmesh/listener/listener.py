@@ -84,6 +84,7 @@ class Listener(ServerFactory):
         """Its addresses; statistics go by the first."""
         self._ids = context.connection_ids
         self._clock = context.network.clock
+        self._now = self._clock.seconds
         if proxy_drain is None:
             proxy_drain = ProxyDrain(self._clock, context.random, DEFAULTS)
         self.drain = ListenerDrain(message, proxy_drain)
@@ -395,12 +396,13 @@ class Listener(ServerFactory):
     def connection_made(self, connection: Connection) -> None:
         """Give the client to a filter chain."""
         info = connection.stream_info
-        info.started = info.started or self._clock.seconds()
+        now, chains = self._now, self._chains
+        info.started = info.started or now()
         info.listener = self._info
-        chains = self._chains
         if chains.keeps_remote or chains.keeps_local:
             self.keep_addresses(connection)
-        chain = chains.find(info)
+        find = chains.find
+        chain = find(info)
         if chain is None:
             self._close_unmatched(connection)
             return
@@ -452,7 +454,8 @@ class Listener(ServerFactory):
         self.open_connections -= 1
         if self._open is not None:  # not a method: it would cost a call
             self._open.own = self._count_here()
-        info.ended = now = self._clock.seconds()
+        clock = self._now
+        info.ended = now = clock()
         # Not a method: it would cost more than what it does.
         closes = self._closes
         closes.append(info)
@@ -528,7 +531,7 @@ class Listener(ServerFactory):
         """A client was closed that no filter chain has had; as in Envoy it was no connection, and
         has no number.
         """
-        info.ended = self._clock.seconds()
+        info.ended = self._now()
         self._closes.append(info)
         self._closes.ended += 1
         if debug_log.enabled:

@@ -68,10 +68,11 @@ class TimeoutQueue(Generic[T]):
 
     def add(self, item: T) -> None:
         """Call `expired(item)` in `seconds`; an item already waiting starts anew."""
-        since = self._since
+        # What an attribute holds is called by a name: as a method it would be looked for in vain.
+        since, now = self._since, self._now
         if item in since:
             del since[item]
-        since[item] = self._now()
+        since[item] = now()
         if self._call is None:
             self._call = self._clock.callLater(self.seconds, self._run)
             self._armed.add(self)

@@ -56,3 +56,4 @@ class CallsTests(SynchronousTestCase):
         found = calls.of_connection()
 
         self.assertLessEqual(calls.total(found, but_for="net"), 62, calls.table(found))
+        self.assertLessEqual(calls.by_room(found)["net"], 60, calls.table(found))

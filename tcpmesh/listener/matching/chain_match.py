@@ -82,14 +82,15 @@ def _entries(chains: Iterable[tuple[Any, Any]]) -> list[Entry]:
 class Leaf:
     """The end of a path: one chain."""
 
-    __slots__ = ("_entry",)
+    __slots__ = ("_chain", "_entry")
 
     def __init__(self, entry: Entry) -> None:
         self._entry = entry
+        self._chain = entry.chain
 
     def find(self, info: StreamInfo) -> Any:
         """That chain."""
-        return self._entry.chain
+        return self._chain
 
     def entries(self) -> Iterator[Entry]:
         """The chain with its match."""

@@ -151,8 +151,8 @@ class AcceptingPort:
         self.stopListening()
 
     def _serve(self, fd: int, family: int, peer: Any) -> None:
-        network = self._network
-        transport = network.transport_type(network, fd, family, peer, False)
+        network, make = self._network, self._network.transport_type
+        transport = make(network, fd, family, peer, False)
         try:
             protocol = self._factory.buildProtocol(peer)
             if protocol is None:

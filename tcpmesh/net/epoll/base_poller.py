@@ -127,7 +127,8 @@ class BasePoller:
 
     def is_over(self) -> bool:
         """Whether what is being served is to stop, if it can before its end."""
-        return self._now() > self.until
+        now = self._now
+        return now() > self.until
 
     def _worth_waiting(self, events: int, waited: float) -> bool:
         """Whether to wait for the next event here rather than in the reactor."""

@@ -170,7 +170,8 @@ class EpollConnector:
         family = address.family
         # An IPv6 address may be one of IPv4 to who asks the transport; that one is found out then.
         peer = address if family == AF_INET else address.sockaddr
-        transport = self._transport = network.transport_type(network, fd, family, peer, True)
+        make = network.transport_type
+        transport = self._transport = make(network, fd, family, peer, True)
         network.poller.replace(fd, transport)
         protocol = self._factory.buildProtocol(address)
         if protocol is None:

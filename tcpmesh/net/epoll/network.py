@@ -158,7 +158,8 @@ class EpollNetwork:
         for_client: bool = False,
     ) -> EpollConnector:
         """Connect within `timeout` seconds; the factory hears of the outcome."""
-        connector = self.connector_type(self, address, factory, timeout, options, for_client)
+        make = self.connector_type
+        connector = make(self, address, factory, timeout, options, for_client)
         connector.connect()
         return connector
 

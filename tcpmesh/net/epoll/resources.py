@@ -41,4 +41,3 @@ class EpollResources(Protocol):
 
     def iov_of(self, size: int) -> list[memoryview]:
         """The shared buffer cut to this many bytes, as `os.readv` takes it."""
-

@@ -13,6 +13,8 @@ CLOSES = 1000
 class Closes(deque[StreamInfo]):
     """The last ones, the latest at the end.  Whoever appends one adds it to the sums."""
 
+    __slots__ = ("ended", "received", "sent")
+
     def __init__(self) -> None:
         super().__init__(maxlen=CLOSES)
         self.ended = 0

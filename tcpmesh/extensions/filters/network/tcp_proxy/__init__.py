@@ -89,6 +89,7 @@ class TcpProxy(NetworkFilter):
             route=route,
             find_cluster=context.cluster,
             clock=context.network.clock,
+            now=context.network.clock.seconds,
             timers=timers,
             idle_queue=queue,
             random=context.random,

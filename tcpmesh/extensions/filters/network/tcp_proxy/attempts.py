@@ -119,6 +119,9 @@ class SessionContext:
     route: FindRoute
     find_cluster: Callable[[str], ICluster | None]
     clock: IReactorTime
+    now: Callable[[], float]
+    """Of that clock: asked several times for each client, so it is not looked up there."""
+
     timers: TimeoutQueues
     idle_queue: TimeoutQueue[Relay] | None
     """Where those wait that have the idle timeout of the settings; `None` without one."""
@@ -202,8 +205,9 @@ class Attempts(OneShotFactory):
         """Make the next attempt, if there may be one."""
         self._state, self._under_way = PAUSED, None
         context, info = self._context, self.stream_info
-        name, self.metadata_match = context.route(info)
-        cluster: Any = context.find_cluster(name)
+        route, find_cluster = context.route, context.find_cluster
+        name, self.metadata_match = route(info)
+        cluster: Any = find_cluster(name)
         if cluster is None:
             context.stats.cx_no_route.tally += 1
             self._refuse(ResponseFlag.NC, _none(Cause.NO_CLUSTER, name), NO_CLUSTER_WORDS)
@@ -303,7 +307,8 @@ class Attempts(OneShotFactory):
     # A connection of its own
 
     def _dial(self, cluster: Any, host: Host, upstream: UpstreamInfo) -> None:
-        upstream.connect_began = self._context.clock.seconds()
+        now = self._context.now
+        upstream.connect_began = now()
         dialled(host)
         if cluster.close_on_failure:
             host.sessions.add(self)
@@ -358,8 +363,9 @@ class Attempts(OneShotFactory):
         :param remote: whether that was the upstream's doing.
         """
         cluster = self.cluster
-        began: Any = self.stream_info.upstream.connect_began
-        ended(self._host, self._context.clock.seconds() - began, remote)
+        now, began = self._context.now, self.stream_info.upstream.connect_began
+        assert began is not None
+        ended(self._host, now() - began, remote)
         if cluster.close_on_failure or cluster.pools is not None:
             self._leave_host()
 

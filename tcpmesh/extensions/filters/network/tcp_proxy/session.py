@@ -159,8 +159,9 @@ class Session(Attempts):
 
     def relay_started(self, relay: Relay) -> None:
         """Connected: bytes flow from now on."""
-        upstream, transport = self.stream_info.upstream, relay.from_upstream.source
-        now, began, state = self._context.clock.seconds(), upstream.connect_began, self._state
+        context, upstream = self._context, self.stream_info.upstream
+        transport, clock = relay.from_upstream.source, context.now
+        now, began, state = clock(), upstream.connect_began, self._state
         if state is DIALLING:
             assert began is not None
             self._under_way = None
@@ -175,8 +176,8 @@ class Session(Attempts):
             upstream.tls = facts_of(transport)
         if self.stream_info.listener.wants_upstream:
             self._keep_facts(self.stream_info.listener.wanted)
-        if self._context.logs is not None:
-            self._context.logs.connected(self)
+        if context.logs is not None:
+            context.logs.connected(self)
 
     def _keep_facts(self, wanted: Wanted) -> None:
         """Find out what access logs may ask for at the end, while it can be had."""
@@ -311,7 +312,8 @@ class Session(Attempts):
             self._early_turn = None
         if self._context.logs is not None:
             self._context.logs.ended(self)
-        self._context.release(self)
+        release = self._context.release
+        release(self)
 
     def _stop_expiry(self, expiry: IDelayedCall | TimeoutQueue[Session]) -> None:
         self._expiry = None
