@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+import time
 
 if sys.version_info >= (3, 13) and sys.platform == "linux":
     AVAILABLE = True
@@ -17,7 +18,7 @@ if sys.version_info >= (3, 13) and sys.platform == "linux":
         :raise OSError: where the system refuses.
         """
         return os.timerfd_create(
-            os.CLOCK_MONOTONIC,  # type: ignore[attr-defined]
+            time.CLOCK_MONOTONIC,
             flags=os.TFD_NONBLOCK | os.TFD_CLOEXEC,
         )
 
