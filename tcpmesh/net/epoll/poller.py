@@ -43,6 +43,10 @@ HANGUP = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR | select.EPOLLPRI
 read stops.
 """
 
+DOUBTFUL = select.EPOLLHUP | select.EPOLLERR | select.EPOLLPRI
+"""With one of these, only another read tells whether it is an end of stream that is behind a short
+read."""
+
 READABLE = select.EPOLLIN | HANGUP
 
 MESSAGE = select.EPOLLIN | select.EPOLLOUT

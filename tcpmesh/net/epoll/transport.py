@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from os import readv, write
 from select import EPOLLERR, EPOLLIN, EPOLLOUT, EPOLLPRI
+from socket import AF_UNIX
 from typing import Any
 
 from zope.interface import implementer
@@ -15,7 +16,7 @@ from zope.interface import implementer
 from twisted.internet.interfaces import IHalfCloseableProtocol
 
 from tcpmesh.interfaces import IStreamTransport
-from tcpmesh.net.epoll.poller import HANGUP, READABLE
+from tcpmesh.net.epoll.poller import DOUBTFUL, HANGUP, READABLE
 from tcpmesh.net.epoll.pushback import PushbackBuffer
 from tcpmesh.net.epoll.splice import AVAILABLE, MOVES, PIPE_SIZE, Pump
 from tcpmesh.net.epoll.writing import LOSE, LOST, WriteSide
@@ -131,9 +132,15 @@ class EpollTransport(WriteSide):
             if self._paused or self.fd < 0 or self._pump is not None:
                 self._readable = True
                 return
-            if n < size and not self._hangup:
-                self._readable = False
-                return
+            if n < size:
+                if not self._hangup:
+                    self._readable = False
+                    return
+                if not self._hangup & DOUBTFUL and self._family != AF_UNIX:
+                    # A FIN had come, and a short read has taken all that came before it.
+                    self._readable = False
+                    self._end_of_stream()
+                    return
         self._readable = True
         self._poller.again(self)
         self._start_pump()

@@ -18,6 +18,7 @@ from twisted.internet.error import ConnectionLost
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
+from tcpmesh.net.epoll import transport
 from tcpmesh.net.epoll.splice import Pump
 from tcpmesh.net.sockets import RESET
 from tcpmesh.testing.harness import Server, SocketHarness, pattern
@@ -108,18 +109,65 @@ class UrgentTests(RawClient, TestCase):
         client = await self.connect_relayed()
         await self.send(client, pattern(0, 100_000))
         await self.receives(self.server, pattern(0, 100_000))
-        transport = self.front.transport
-        self.assertIsInstance(transport._pump, Pump)
+        front = self.front.transport
+        self.assertIsInstance(front._pump, Pump)
         client.send(pattern(100_000, 5_000))
         client.send(b"!", socket.MSG_OOB)
         client.send(pattern(105_000, 20_000))
         client.shutdown(socket.SHUT_WR)
-        transport._readable = True
-        transport.ready_again()
+        front._readable = True
+        front.ready_again()
         await self.harness.until(lambda: self.server.ended, "EOF")
         self.assertTrue(
             self.server.received == pattern(0, 125_000), f"{len(self.server.received)} bytes"
         )
+
+
+@skipUnless(sys.platform == "linux", "epoll is Linux's")
+class EndTests(RawClient, TestCase):
+    """An end of stream that the kernel has told of together with the last bytes."""
+
+    async def reads_of(self, *pieces: bytes, flags: int = 0) -> int:
+        """How often a server's transport reads what its client sends before it leaves."""
+        client = await self.connect()
+        self.server.transport.pauseProducing()
+        for piece in pieces:
+            client.send(piece, flags if piece == b"!" else 0)
+        client.shutdown(socket.SHUT_WR)
+        await self.harness.settle()
+        reads: list[int] = []
+
+        def counted(*args: Any) -> int:
+            reads.append(0)
+            return os.readv(*args)
+
+        self.patch(transport, "readv", counted)
+        self.server.transport.resumeProducing()
+        await self.harness.until(lambda: self.server.ended, "EOF")
+        return len(reads)
+
+    async def test_bytes_and_end(self) -> None:
+        """Bytes and the end behind them are one read, for the end is known already."""
+        self.assertEqual(1, await self.reads_of(b"last words"))
+        self.assertEqual(b"last words", bytes(self.server.received))
+
+    async def test_urgent_data_before_the_end(self) -> None:
+        """Where urgent data stands before the end, a short read is not taken for the last."""
+        reads = await self.reads_of(b"before ", b"!", b"after", flags=socket.MSG_OOB)
+        self.assertEqual(b"before after", bytes(self.server.received))
+        self.assertGreater(reads, 1)
+
+    async def test_full_buffer_before_the_end(self) -> None:
+        """A read that fills the buffer is not taken for the last."""
+        client = await self.connect()
+        self.server.transport.pauseProducing()
+        self.server.transport.read_size = 4
+        client.send(b"eight   ")
+        client.shutdown(socket.SHUT_WR)
+        await self.harness.settle()
+        self.server.transport.resumeProducing()
+        await self.harness.until(lambda: self.server.ended, "EOF")
+        self.assertEqual(b"eight   ", bytes(self.server.received))
 
 
 @skipUnless(sys.platform == "linux", "epoll is Linux's")
