@@ -17,14 +17,29 @@ from benchmarks.backends import start_backends
 from benchmarks.certificates import make_certificates
 from benchmarks.command import WRONG, say, status_of
 from benchmarks.process import BenchmarkError, Child, Ports, wait_for_ports
-from benchmarks.proxies import PROXIES, Proxy, Route
+from benchmarks.proxies import PROXIES, Command, Proxy, Route
+from benchmarks.proxies.envoy import tcpmesh_command, tcpmesh_version
+from benchmarks.proxies.route import PLAIN
 from benchmarks.results import Failure, Results, Sample
 from benchmarks.waits.table import markdown
 from benchmarks.waits.tracing import Tracing
 from benchmarks.waits.turns import MODES, Client, Mode, measured, threads_of
 
 _ROUNDS = 5
-_WHO = ("tcpmesh", "tcpmesh-uring", "envoy", "nginx")
+_BUSY_POLL = "50us"
+
+
+def _busy_command(stem: Path, route: Route) -> Command:
+    command = tcpmesh_command(stem, route)
+    return Command(command.words, {**command.environment, "TCPMESH_BUSY_POLL": _BUSY_POLL})
+
+
+CONTESTANTS = (
+    *PROXIES,
+    Proxy("tcpmesh-busy", tools.twistd, _busy_command, tcpmesh_version, PLAIN),
+)
+
+_WHO = ("tcpmesh", "tcpmesh-busy", "tcpmesh-uring", "envoy", "nginx")
 """Who takes part unless others are named."""
 
 
@@ -56,14 +71,14 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
 def _chosen(options: argparse.Namespace) -> tuple[tuple[Proxy, ...], tuple[Mode, ...]]:
     """:raise BenchmarkError: a name that nothing has."""
     names = {name for name in options.only.split(",") if name}
-    unknown = names - {each.name for each in (*PROXIES, *MODES)}
+    unknown = names - {each.name for each in (*CONTESTANTS, *MODES)}
     if unknown:
         raise BenchmarkError(f"unknown: {', '.join(sorted(unknown))}; --list prints what there is")
-    proxies = tuple(each for each in PROXIES if each.name in names)
+    proxies = tuple(each for each in CONTESTANTS if each.name in names)
     modes = tuple(each for each in MODES if each.name in names) or MODES
     if options.requests:
         modes = tuple(replace(mode, requests=options.requests) for mode in modes)
-    return proxies or tuple(each for each in PROXIES if each.name in _WHO), modes
+    return proxies or tuple(each for each in CONTESTANTS if each.name in _WHO), modes
 
 
 @dataclass(frozen=True)
@@ -146,6 +161,7 @@ def _facts(proxies: Sequence[Proxy], rounds: int, modes: Sequence[Mode]) -> dict
         **machine.describe(),
         "Python of tcpmesh": interpreter.describe(tools.python()),
         **{proxy.name: proxy.version() for proxy in proxies},
+        "tcpmesh-busy polls busily for": _BUSY_POLL,
         "rounds": f"{rounds}, of {', '.join(f'{mode.requests} ({mode.name})' for mode in modes)} "
         "requests, once recorded and once not",
     }
@@ -182,7 +198,7 @@ def main(arguments: Sequence[str]) -> int:
     """Measure; 0 if nothing went wrong."""
     options = _options(arguments)
     if options.list:
-        print(*(each.name for each in (*PROXIES, *MODES)), sep="\n")
+        print(*(each.name for each in (*CONTESTANTS, *MODES)), sep="\n")
         return 0
     proxies, modes = _chosen(options)
     complete = not options.only and not options.requests and options.rounds >= _ROUNDS
