@@ -36,7 +36,7 @@ TRANSPORTS ?= $(if $(filter Linux,$(shell uname -s)),epoll stock $(shell \
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help run upgrade-demo upgrade-proof test fuzz explore soak attack lowest coverage check format apidocs \
-	changelog bench bench-growth bench-micro bench-config bench-start record-verdicts record-runtime record-tls record-filters record-schema own-schema \
+	changelog bench bench-growth bench-waits bench-micro bench-config bench-start record-verdicts record-runtime record-tls record-filters record-schema own-schema \
 	screenshots wheel dist sbom clean
 
 help:
@@ -56,6 +56,7 @@ help:
 	@echo 'make changelog  show what newsfragments/ will add to CHANGELOG.md'
 	@echo 'make bench   run the benchmarks, forty minutes; OPTIONS=--quick only tries them, OPTIONS=--help tells of others'
 	@echo 'make bench-growth     what becomes dearer with more connections, hosts, chains or clusters, ten minutes; OPTIONS=--help'
+	@echo 'make bench-waits      where a request of a single connection waits, by the kernel'\''s record, five minutes, for root; OPTIONS=--help'
 	@echo 'make bench-micro      time a message and a connection inside the process, ten seconds; OPTIONS=--profile tells where'
 	@echo 'make bench-config     time 10,000 listeners and clusters being judged, beside Envoy'
 	@echo 'make bench-start      the CPU of a start; OPTIONS=CHECKOUT starts another one in turns with this one'
@@ -144,6 +145,9 @@ bench: $(VENV)/.has-test
 
 bench-growth: $(VENV)/.has-test
 	$(BIN)/python -m benchmarks.growth $(OPTIONS)
+
+bench-waits: $(VENV)/.has-test
+	$(BIN)/python -m benchmarks.waits $(OPTIONS)
 
 bench-micro: $(VENV)/.has-test
 	$(BIN)/python -m benchmarks.micro $(OPTIONS)

@@ -17,7 +17,7 @@ from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublish
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.net.stock.network import StockNetwork
-from tcpmesh.server.networks import VARIABLE, NoSuchTransport, default_network
+from tcpmesh.server.networks import BUSY_POLL, VARIABLE, NoSuchTransport, default_network
 from tests.net.uring.available import uring
 
 
@@ -94,3 +94,46 @@ class DefaultNetworkTests(SynchronousTestCase):
         said = "the environment variable TCPMESH_TRANSPORT is 'carrier pigeons'; there are "
         self.assertIn(str(failure), (f"{said}epoll, uring, uring-only and stock", f"{said}stock"))
         self.assertRaises(NoSuchTransport, self.choose, "epoll", Clock())
+
+    def poll_busily(self, text: str) -> None:
+        """What follows has this in the environment."""
+        self.patch(os, "environ", {**os.environ, BUSY_POLL: text})
+
+    @skipUnless(sys.platform == "linux", "epoll is Linux's")
+    def test_busy_poll(self) -> None:
+        """Busy polling is off unless it is asked for, by a time in microseconds."""
+        self.poll_busily("")
+        for text, seconds in (
+            ("", 0.0),
+            ("0", 0.0),
+            ("0us", 0.0),
+            ("50us", 5e-5),
+            ("1000us", 1e-3),
+        ):
+            self.poll_busily(text)
+            self.assertEqual(seconds, self.choose("epoll").poller._busy, text)
+
+    @uring
+    def test_busy_poll_on_uring(self) -> None:
+        """So it is on io_uring."""
+        self.poll_busily("50us")
+        self.assertEqual(5e-5, self.choose("uring").poller._busy)
+
+    @skipUnless(sys.platform == "linux", "epoll is Linux's")
+    def test_no_busy_poll(self) -> None:
+        """What is no such time is an error that says what may be there."""
+        for text in ("on", "50", "-1us", "1001us", "5 us", "1ms", "12345us"):
+            self.poll_busily(text)
+            self.assertEqual(
+                f"the environment variable TCPMESH_BUSY_POLL is '{text}'; it may be 0 or a time "
+                f"from 1us to 1000us",
+                str(self.assertRaises(NoSuchTransport, self.choose, "epoll")),
+            )
+
+    def test_stock_does_not_poll(self) -> None:
+        """Twisted's own transports know nothing of it, which is an error too."""
+        self.poll_busily("50us")
+        error = self.assertRaises(NoSuchTransport, self.choose, "stock")
+        self.assertIn("the transports 'stock' do not poll", str(error))
+        self.poll_busily("0")
+        self.assertIsInstance(self.choose("stock"), StockNetwork)

@@ -90,11 +90,16 @@ class BasePoller:
     `IReadDescriptor`.
 
     :param now: the clock that turns are measured by.
+    :param busy: seconds in which, after an event, the kernel is asked again and again before this
+        sleeps (`tcpmesh.net.epoll.busy_poll`).
     """
 
-    def __init__(self, reactor: Any, now: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self, reactor: Any, now: Callable[[], float] = monotonic, busy: float = 0.0
+    ) -> None:
         self._reactor = reactor
         self._now = now
+        self._busy = busy
         self._channels: dict[int, Any] = {}
         self._again: list[Channel] = []
         self._closing: list[int] = []
@@ -137,7 +142,7 @@ class BasePoller:
             self._skip = self._misses
         if not events:
             return False
-        if self._skip:
+        if self._skip and not self._busy:
             self._skip -= 1
             return False
         return True

@@ -73,6 +73,8 @@ class EpollNetwork:
 
     :param read_size: bytes of the buffer that all connections read into.
     :param listening: where listening sockets come from.
+    :param busy_poll: seconds in which, after an event, the kernel is asked again and again before
+        anybody sleeps.
     """
 
     transport_type = EpollTransport
@@ -84,13 +86,14 @@ class EpollNetwork:
         reactor: Any,
         read_size: int = READ_SIZE,
         listening: ListeningSockets | None = None,
+        busy_poll: float = 0.0,
     ) -> None:
         self.clock = reactor
         self._listening = ListeningSockets() if listening is None else listening
         self.timers = TimeoutQueues(reactor)
         self.connect_timeouts = self.timers.queue(CONNECT_TIMEOUT, timed_out)
         self.cooperator = shared_cooperator(reactor)
-        self.poller = self._make_poller(reactor, read_size)
+        self.poller = self._make_poller(reactor, read_size, busy_poll)
         self._view = memoryview(bytearray(read_size))
         self.iov = [self._view]
         self.reserve = DescriptorReserve(reactor)
@@ -99,8 +102,8 @@ class EpollNetwork:
         self.before_close: dict[Any, tuple[Callable[[], object], ...]] = {}
         self._iovs = {read_size: self.iov}
 
-    def _make_poller(self, reactor: Any, read_size: int) -> Any:
-        return Poller(reactor)
+    def _make_poller(self, reactor: Any, read_size: int, busy: float) -> Any:
+        return Poller(reactor, busy=busy)
 
     def iov_of(self, size: int) -> list[memoryview]:
         """The shared buffer cut to this many bytes, as `os.readv` takes it."""

@@ -34,6 +34,7 @@ from zope.interface import implementer
 from twisted.internet.interfaces import IReadDescriptor
 
 from tcpmesh.net.epoll.base_poller import EVERY, GONE, LINGER, SLICE, STAY, BasePoller, Channel
+from tcpmesh.net.epoll.busy_poll import busily
 
 WATCH = select.EPOLLIN | select.EPOLLOUT | select.EPOLLPRI | select.EPOLLRDHUP | select.EPOLLET
 """What a connection is registered for, once and for all."""
@@ -63,9 +64,12 @@ CROWD = 64
 class Poller(BasePoller):
     """The set; see the module's text."""
 
-    def __init__(self, reactor: Any, now: Callable[[], float] = monotonic) -> None:
-        super().__init__(reactor, now)
+    def __init__(
+        self, reactor: Any, now: Callable[[], float] = monotonic, busy: float = 0.0
+    ) -> None:
+        super().__init__(reactor, now, busy)
         self._epoll = select.epoll()
+        self._poll = busily(self._epoll.poll, busy, now) if busy else self._epoll.poll
         self._late: dict[int, int] = {}
         """Events that others go before, by their descriptors."""
         reactor.addReader(self)
@@ -102,7 +106,7 @@ class Poller(BasePoller):
 
     def doRead(self) -> None:
         """Serve what is ready, and what becomes ready soon after."""
-        poll, channels, late = self._epoll.poll, self._channels, self._late
+        poll, channels, late = self._poll, self._channels, self._late
         leave = self.until = self._now() + STAY
         wait = 0.0
         self._running = True

@@ -26,5 +26,5 @@ class UringNetwork(EpollNetwork):
         """Whether another network can go on with it."""
         return super().can_leave(transport) and not transport.was_reset
 
-    def _make_poller(self, reactor: Any, read_size: int) -> UringPoller:
-        return UringPoller(reactor, size=min(SIZE, read_size))
+    def _make_poller(self, reactor: Any, read_size: int, busy: float) -> UringPoller:
+        return UringPoller(reactor, size=min(SIZE, read_size), busy=busy)

@@ -113,9 +113,13 @@ class UringPoller(RingRequests):
     """
 
     def __init__(
-        self, reactor: Any, now: Callable[[], float] = monotonic, size: int = SIZE
+        self,
+        reactor: Any,
+        now: Callable[[], float] = monotonic,
+        size: int = SIZE,
+        busy: float = 0.0,
     ) -> None:
-        super().__init__(reactor, now)
+        super().__init__(reactor, now, busy)
         ring = self._ring
         self.size = size
         try:
@@ -216,10 +220,10 @@ class UringPoller(RingRequests):
         wait = 0.0
         self._running = True
         while True:
-            if wait:
-                ring.wait(wait)
-            else:
+            if not wait:
                 ring.exchange()
+            elif not self._busy or not self._comes_soon():
+                ring.wait(wait)
             count = self._take()
             # One call works off some twenty completions: behind these may be messages.
             while count < EVENTS and words[ring.sq_flags] & SQ_TASKRUN:
@@ -248,6 +252,16 @@ class UringPoller(RingRequests):
             if self._now() > leave:
                 break
         self._leave()
+
+    def _comes_soon(self) -> bool:
+        """Ask the kernel again and again, whether anything is completed within the time for it."""
+        until = self._now() + self._busy
+        while True:
+            self._ring.exchange()
+            if self._has_more():
+                return True
+            if self._now() >= until:
+                return False
 
     def _leave(self) -> None:
         ring, words = self._ring, self._ring.words

@@ -88,8 +88,10 @@ class RingRequests(BasePoller):
     :raise OSError: where there is no ring to be had.
     """
 
-    def __init__(self, reactor: Any, now: Callable[[], float] = monotonic) -> None:
-        super().__init__(reactor, now)
+    def __init__(
+        self, reactor: Any, now: Callable[[], float] = monotonic, busy: float = 0.0
+    ) -> None:
+        super().__init__(reactor, now, busy)
         self._ring = Ring()
         self._head = 0
         """How many completions were looked at."""

@@ -393,6 +393,47 @@ class PollerTests(SynchronousTestCase):
         self.assertEqual({}, self.poller._masks)
         self.assertEqual({}, self.poller._odd)
 
+    def poll_busily(self, seconds: float, asked: int) -> list[str]:
+        """How the kernel is asked in a turn, by a poller that polls busily for so long, if the
+        talker says something more when it is asked for this time.
+        """
+        _, speaker = self.connect("talker")
+        self.rest()
+        self.poller._busy = seconds
+        asks: list[str] = []
+        ring = self.poller._ring
+        exchange, wait = ring.exchange, ring.wait
+
+        def exchanged() -> None:
+            asks.append("ask")
+            if len(asks) == asked:
+                speaker.send(b"more")
+            self.time += 0.0001
+            exchange()
+
+        def waited(seconds: float) -> None:
+            asks.append("wait")
+            wait(0.0)
+
+        self.patch(ring, "exchange", exchanged)
+        self.patch(ring, "wait", waited)
+        speaker.send(b"x")
+        self.turn()
+        return asks
+
+    def test_polls_busily(self) -> None:
+        """After an event the kernel is asked for so long before anybody sleeps; what comes
+        meanwhile is served at once.
+        """
+        asks = self.poll_busily(0.001, 5)
+        self.assertEqual(["talker", "talker"], self.served)
+        self.assertEqual(["ask"] * 5, asks[:5])
+        self.assertGreater(asks.index("wait"), 5 + 8)
+
+    def test_sleeps_at_once(self) -> None:
+        """Without that it sleeps at once."""
+        self.assertEqual(["ask", "wait"], self.poll_busily(0.0, -1)[:2])
+
     def test_put_off(self) -> None:
         """What hundreds of channels have put off is done a little in each turn, in order, and what
         is put off meanwhile comes behind it.
