@@ -7,7 +7,7 @@ nothing: where a chain cannot be built, none is changed.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import replace
 from hashlib import blake2b
 from typing import Any, NamedTuple, TypeAlias
@@ -36,7 +36,8 @@ OWN_FIELDS = ("name", "filter_chain_match", "metadata")
 class FilterChains:
     """The chains of one listener.
 
-    :param message: the `listener.v3.Listener`.
+    :param message: the `listener.v3.Listener`; where it has none of its chains yet, an `update`
+        brings them.
     :param info: what is known of clients of this listener before a chain has them.
     :raise tcpmesh.registry.BrokenExtension: where a filter cannot be built.
     """
@@ -67,6 +68,8 @@ class FilterChains:
         self._wanted: Counter[Wanted] = Counter()
         """What the chains want, and how many want each."""
         self._made: _Made | None = None
+        self._ahead: _Building | None = None
+        """Has chains that the next update wants."""
         self.update(message)
 
     def __iter__(self) -> Iterator[FilterChain]:
@@ -80,10 +83,11 @@ class FilterChains:
         :param found: in which of them the message differs from the one before.
         :return: those that are no more; the clients that they have may stay for the drain time.
         """
-        building = _Building(self._build, self._chains, self._context)
+        building, self._ahead = self._ahead or _Building(self._build, self._context), None
         with all_or_nothing() as undo:
-            building.undo = undo.callback
-            made = building.made_of(message, self._made, found)
+            undo.callback(building.give_back)
+            made = building.made_of(message, self._chains, self._made, found)
+            building.give_back(made.chains)
         left = [self._chains[key] for key in self._chains.keys() - made.chains.keys()]
         come = [made.chains[key] for key in made.chains.keys() - self._chains.keys()]
         self._wanted.update(chain.info.wanted for chain in come)
@@ -101,8 +105,28 @@ class FilterChains:
         self._leaving.update(chain for chain in left if chain.connections)
         return left
 
+    def build_ahead(self, chains: Iterable[Any]) -> Iterator[None]:
+        """Build these `listener.v3.FilterChain` for the next update, one in each step.  Of those
+        that it does not want after all nothing is left.
+        """
+        self._forget_ahead(self._ahead)
+        building = self._ahead = _Building(self._build, self._context)
+        with all_or_nothing() as undo:
+            undo.callback(self._forget_ahead, building)
+            for each in chains:
+                building.build(each, self._chains)
+                yield
+                if self._ahead is not building:
+                    return
+
+    def _forget_ahead(self, building: _Building | None) -> None:
+        if building is not None and self._ahead is building:
+            self._ahead = None
+            building.give_back()
+
     def close(self) -> None:
         """No client comes any more."""
+        self._forget_ahead(self._ahead)
         for chain in list(self):
             chain.close()
 
@@ -181,28 +205,46 @@ class _Building:
     """Makes the chains of a message: those that are equal are one, be it one there was before.
 
     :param build: a new one.
-    :param before: what there was, by the digests of messages.
     """
-
-    undo: Callable[..., object]
-    """Is told how to give back what is built."""
 
     def __init__(
         self,
         build: Callable[[Any, bytes, ChainFilters | None], FilterChain],
-        before: Mapping[bytes, FilterChain],
         context: WorkerContext,
     ) -> None:
         self._context = context
         self._chains: dict[bytes, FilterChain] = {}
         self._build = build
-        self._before = before
+        self._before: Mapping[bytes, FilterChain] = {}
+        self._built: dict[bytes, FilterChain] = {}
+        """Those that are new."""
         self._filters: dict[bytes, ChainFilters] = {}
 
-    def made_of(self, message: Any, before: _Made | None, found: Difference | None) -> _Made:
+    def build(self, message: Any, before: Mapping[bytes, FilterChain]) -> None:
+        """Build this chain, which will be wanted soon, unless there is one like it."""
+        key = digest(message)
+        if key not in before and key not in self._built:
+            self._new(message, key)
+
+    def give_back(self, but: Container[bytes] = ()) -> None:
+        """Nobody wants what is new, but for the chains of these digests."""
+        for key, chain in self._built.items():
+            if key not in but:
+                chain.close()
+
+    def made_of(
+        self,
+        message: Any,
+        chains: Mapping[bytes, FilterChain],
+        before: _Made | None,
+        found: Difference | None,
+    ) -> _Made:
         """The chains of this `listener.v3.Listener`, and what finds one of them for a client; with
         10,000 of which few have changed, little is made.
+
+        :param chains: what there was, by the digests of messages.
         """
+        self._before = chains
         is_matched = message.HasField("filter_chain_matcher")
         if before is not None and found is not None and before.can_be_changed(is_matched):
             gone, come = self._changes(message, before, found)
@@ -255,18 +297,19 @@ class _Building:
 
     def _chain(self, message: Any) -> FilterChain:
         key = digest(message)
-        chain = self._chains.get(key) or self._before.get(key)
-        if chain is None:
-            served = FilterChainMessage()
-            served.CopyFrom(message)
-            for field in OWN_FIELDS:
-                served.ClearField(field)
-            same = digest(served)
-            chain = self._build(message, key, self._filters.get(same))
-            self.undo(chain.close)
-            if chain.filters.may_be_shared:
-                self._filters[same] = chain.filters
-        self._chains[key] = chain
+        chain = self._chains.get(key) or self._before.get(key) or self._built.get(key)
+        self._chains[key] = chain = chain or self._new(message, key)
+        return chain
+
+    def _new(self, message: Any, key: bytes) -> FilterChain:
+        served = FilterChainMessage()
+        served.CopyFrom(message)
+        for field in OWN_FIELDS:
+            served.ClearField(field)
+        same = digest(served)
+        self._built[key] = chain = self._build(message, key, self._filters.get(same))
+        if chain.filters.may_be_shared:
+            self._filters[same] = chain.filters
         return chain
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -67,11 +67,13 @@ class Listener(ServerFactory):
         find: Find | None = None,
         name: str = "",
         proxy_drain: ProxyDrain | None = None,
+        has_chains: bool = True,
     ) -> None:
         """`find` finds the listener that a client with `use_original_dst` is handed to.
 
         :param name: what main calls it, which counts also where the message has none.
         :param proxy_drain: drains of the whole proxy, where there are some.
+        :param has_chains: whether it has its filter chains at once: else an `update` brings them.
         """
         self.message = message
         self.name: str = name or message.name
@@ -108,12 +110,17 @@ class Listener(ServerFactory):
         self._own_store: Store | None = None
         """Where it has a `stats_matcher` of its own: what it and its filters count in."""
         with all_or_nothing() as undo:
-            self._build(message, context, find, undo)
+            self._build(message, context, find, undo, has_chains)
         self._first: Any = self._filters or self
         """Who gets a client first."""
 
     def _build(
-        self, message: Any, context: WorkerContext, find: Find | None, undo: ExitStack
+        self,
+        message: Any,
+        context: WorkerContext,
+        find: Find | None,
+        undo: ExitStack,
+        has_chains: bool,
     ) -> None:
         """What can fail, or has to be given back."""
         self._counts = context.shared.block(f"listener.{self.name}")
@@ -143,7 +150,8 @@ class Listener(ServerFactory):
         chain_context = replace(
             context, scope=self.stats.scope, drain=self.drain, overload=self._overload
         )
-        self._chains = FilterChains(message, chain_context, self, self._info)
+        with_chains = message if has_chains else type(message)()
+        self._chains = FilterChains(with_chains, chain_context, self, self._info)
         undo.callback(self._chains.let_go)
         undo.callback(self._chains.close)
         if are_wanted(message):
@@ -227,7 +235,11 @@ class Listener(ServerFactory):
         self.listen_sockets[place].adopt(descriptor)
         self._count_again()
 
-    def update(self, message: Any, found: Difference | None) -> list[FilterChain]:
+    def build_ahead(self, chains: Iterable[Any]) -> Iterator[None]:
+        """Build these filter chains in small steps for the next update."""
+        return self._chains.build_ahead(chains)
+
+    def update(self, message: Any, found: Difference | None = None) -> list[FilterChain]:
         """It has the filter chains of this message now, which differs in nothing else.
 
         :param found: in which chains it does; `None` where nobody has looked.

@@ -9,9 +9,13 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import SchedulerStopped
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from tcpmesh.accesslog.opening import CannotLog
 from tcpmesh.connection.connection import Connection
@@ -39,6 +43,8 @@ from tcpmesh.values.drain import DEFAULTS, DrainTimes
 from tcpmesh.values.link import (
     AddListener,
     Bound,
+    BuildAhead,
+    BuiltAhead,
     CloseChains,
     EndListener,
     FailHealthChecks,
@@ -57,6 +63,8 @@ from tcpmesh.values.overload import (
     TCP_LISTENER_ACCEPT,
 )
 from tcpmesh.values.stream.moved import MovedConnection
+
+log = Logger(namespace="listener")
 
 REFUSALS: tuple[tuple[type[Exception], Refusal], ...] = (
     (UnknownExtension, Refusal.UNKNOWN),
@@ -93,6 +101,8 @@ class Listeners:
         """Of these: a client may be gone whose last bytes are on their way to its host."""
         self._left_out: dict[int, list[FilterChain]] = {}
         """The chains that updates have left out, until their clients have had their time."""
+        self._ahead: dict[int, Listener] = {}
+        """Those that are built ahead, and are yet to be added."""
         self._behind: set[int] = set()
         """Those of which an update could not be built here, though it could elsewhere."""
         self._is_started = False
@@ -110,6 +120,7 @@ class Listeners:
         self._by_address: dict[Address, Listener] | None = None
         """What `find` looks in; `None` where listeners have changed since it was last made."""
         self.receivers: Mapping[type, Callable[[Any], object]] = {
+            BuildAhead: self._build_ahead,
             UpdateChains: self._update,
             CloseChains: self._close_chains,
             RemoveListener: self._remove,
@@ -197,6 +208,8 @@ class Listeners:
         if self._passing is not None:
             self._passing.close()
         stopping = [each.stop() for each in self._all()]
+        for number in tuple(self._ahead):
+            self._forget_ahead(number)
         self._listeners.clear()
         self._balanced.clear()
         self._by_address = None
@@ -221,6 +234,32 @@ class Listeners:
         for listener in self._listeners.values():
             listener.pause(self._is_paused)
 
+    def build_ahead(self, told: BuildAhead) -> Iterator[None]:
+        """Build in small steps what `AddListener` or `UpdateChains` brings next.  Where that cannot
+        be nothing is left, and that message is refused.
+        """
+        message = told.message
+        with suppress(*REFUSED), all_or_nothing() as undo:
+            undo.callback(self._forget_ahead, told.listener)
+            if told.come is None:
+                listener = self._ahead[told.listener] = self._make(told, has_chains=False)
+                yield from listener.build_ahead(message.filter_chains)
+            elif (there := self._listeners.get(told.listener)) is not None:
+                yield from there.build_ahead(message.filter_chains[place] for place in told.come)
+
+    def _forget_ahead(self, number: int) -> None:
+        listener = self._ahead.pop(number, None)
+        if listener is not None:
+            listener.withdraw()
+
+    def _build_ahead(self, told: BuildAhead) -> None:
+        building = self._context.network.cooperator.coiterate(self.build_ahead(told))
+        building.addErrback(tell_failure)
+        building.addCallback(lambda _: self._send(BuiltAhead(told.listener)))
+
+    def _make(self, told: AddListener | BuildAhead, has_chains: bool = True) -> Listener:
+        return Listener(told.message, self._context, self.find, told.name, self._drain, has_chains)
+
     def add(self, told: AddListener, sockets: Sequence[Any] = ()) -> None:
         """A listener more.
 
@@ -243,8 +282,11 @@ class Listeners:
 
     def _build(self, told: AddListener, sockets: Sequence[Any]) -> Listener:
         with all_or_nothing() as undo:
-            listener = Listener(told.message, self._context, self.find, told.name, self._drain)
+            ahead = self._ahead.pop(told.listener, None)
+            listener = ahead or self._make(told)
             undo.callback(listener.withdraw)
+            if ahead is not None:
+                ahead.update(told.message)
             listener.limit(self._context.runtime, self._count_all)
             listener.pause(self._is_paused)
             if self._binds:
@@ -304,6 +346,7 @@ class Listeners:
         self._close(told.listener)
 
     def _close(self, number: int) -> None:
+        self._forget_ahead(number)
         self._behind.discard(number)
         listener = self._listeners.pop(number, None)
         if listener is not None:
@@ -354,6 +397,12 @@ class Listeners:
         self._by_address = None
         addresses = tuple(each.bound for each in self._listeners[number].listen_sockets)
         self._send(Bound(number, addresses, self._is_started))
+
+
+def tell_failure(reason: Failure) -> None:
+    """What was to be built ahead is not: where that is a bug, adding it shows it again."""
+    if reason.check(SchedulerStopped) is None:
+        log.failure("filter chains cannot be built ahead", reason)
 
 
 def refusal(listener: int, error: Exception) -> ListenerRefused:

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 from twisted.internet.defer import Deferred
@@ -21,12 +21,14 @@ from tcpmesh.listener.chain_statuses import chain_statuses
 from tcpmesh.listener.draining import is_in
 from tcpmesh.listener.updates import (
     Difference,
+    ahead_of,
     changes_only_chains,
     comparing,
     difference,
     left_out,
 )
 from tcpmesh.net.listen import BindError
+from tcpmesh.net.moves import CannotWatch
 from tcpmesh.registry import BrokenExtension, UnknownExtension
 from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.store import Declaration, Store
@@ -36,6 +38,8 @@ from tcpmesh.values.drain import DrainScope
 from tcpmesh.values.link import (
     AddListener,
     Bound,
+    BuildAhead,
+    BuiltAhead,
     CloseChains,
     EndListener,
     FailHealthChecks,
@@ -63,6 +67,14 @@ ERRORS = {
     Refusal.ADDRESS: BindError,
     Refusal.LOG: CannotLog,
 }
+
+
+class _Ahead(NamedTuple):
+    """What is built ahead."""
+
+    told: BuildAhead
+    release_secrets: Callable[[], None]
+    is_built: Deferred[None]
 
 
 class ListenerEntry:
@@ -117,7 +129,9 @@ class ListenerManager:
         self._listeners: dict[str, ListenerEntry] = {}
         self._by_number: dict[int, ListenerEntry] = {}
         self._compared: tuple[Any, Any, Difference] | None = None
-        """Two messages of a listener, and what `compare` has found."""
+        """Two messages of a listener, and what `prepare` has found."""
+        self._ahead: _Ahead | None = None
+        """What workers have built for the listener that is added or changed next."""
         self._refused: ListenerRefused | None = None
         self._stopping: deque[Deferred[None]] = deque()
         scope = store.scope("listener_manager")
@@ -135,20 +149,61 @@ class ListenerManager:
         scope.declare(DECLARED)
         self.receivers: Mapping[type, Callable[[Any], object]] = {
             ListenerRefused: self._take_refusal,
+            BuiltAhead: self._built_ahead,
             Bound: self._bound,
             Stopped: self._take_stopped,
         }
         """What is done with each message of a worker's."""
 
-    def compare(self, message: Any) -> Iterator[None]:
-        """Find out in small steps what is other in this `listener.v3.Listener`: `add_or_update`,
-        which otherwise does so at once, takes little time after that.
+    def prepare(
+        self, message: Any, name: str = "", always: bool = False
+    ) -> Iterator[Deferred[None] | None]:
+        """Find out in small steps what is other in this `listener.v3.Listener`, and have workers
+        build what is new of it, which may be thousands of chains: `add_or_update` of the same,
+        which otherwise does all that at once, takes little time after that.
         """
-        known = self._listeners.get(message.name)
+        known = self._listeners.get(message.name or name)
+        found = None
         if known is not None:
             before = known.message
             found = yield from comparing(before.filter_chains, message.filter_chains)
             self._compared = before, message, found
+            if not always and not any(found) and before == message:
+                return
+        told: AddListener | UpdateChains
+        if known is not None and found is not None and _changes_only_chains(known, message, always):
+            told = UpdateChains(known.number, 0, message, *found)
+        else:
+            told = AddListener(next(self._numbers), message.name or name, message)
+        ahead = ahead_of(told)
+        if ahead is not None:
+            yield from self._build_ahead(ahead)
+
+    def _build_ahead(self, told: BuildAhead) -> Iterator[Deferred[None]]:
+        self._forget_ahead()
+        try:
+            release = self._hold_secrets(told.message)
+        except CannotWatch:
+            return  # adding it will tell
+        self._ahead = ahead = _Ahead(told, release, Deferred())
+        self._send(told)
+        yield ahead.is_built
+
+    def _built_ahead(self, told: BuiltAhead) -> None:
+        ahead = self._ahead
+        if ahead is not None and ahead.told.listener == told.listener:
+            ahead.is_built.callback(None)
+
+    def _forget_ahead(self) -> None:
+        """What was built ahead is there now, or is not wanted."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is None:
+            return
+        ahead.release_secrets()
+        if not ahead.is_built.called:
+            ahead.is_built.callback(None)
+        if ahead.told.come is None and ahead.told.listener not in self._by_number:
+            self._send(RemoveListener(ahead.told.listener))
 
     def add_or_update(self, message: Any, name: str = "", always: bool = False) -> bool:
         """Bind and, once the workers have started, serve this `listener.v3.Listener`.
@@ -170,6 +225,13 @@ class ListenerManager:
         :raise tcpmesh.net.moves.CannotWatch: where the directory of a secret's file is not there,
             likewise.
         """
+        try:
+            return self._add_or_update(message, name, always)
+        finally:
+            if self._ahead is not None and self._ahead.told.message is message:
+                self._forget_ahead()
+
+    def _add_or_update(self, message: Any, name: str, always: bool) -> bool:
         known = self._listeners.get(message.name or name)
         found = None if known is None else self._found(known.message, message)
         is_other = found is not None and any(found)
@@ -178,11 +240,13 @@ class ListenerManager:
         if any(is_in(message, scope) for scope in self._not_listening):
             log.warn("listener {name} is not added: listeners were stopped", name=message.name)
             return False
-        is_in_place = known is not None and known.is_open and not always
-        if known is not None and is_in_place and changes_only_chains(known.message, message):
+        if known is not None and _changes_only_chains(known, message, always):
             self._update_chains(known, message, found)
             return False
-        entry = ListenerEntry(next(self._numbers), message, name)
+        ahead = self._ahead
+        is_ahead = ahead is not None and ahead.told.message is message and ahead.told.come is None
+        number = ahead.told.listener if ahead is not None and is_ahead else next(self._numbers)
+        entry = ListenerEntry(number, message, name)
         self._by_number[entry.number] = entry
         predecessor = 0 if known is None else known.number
         with all_or_nothing() as undo:
@@ -403,3 +467,8 @@ class ListenerManager:
             self._created.tally += self._workers
             for address in told.addresses:
                 log.info("listener {name} is open on {address}", name=entry.name, address=address)
+
+
+def _changes_only_chains(known: ListenerEntry, message: Any, always: bool) -> bool:
+    """Whether a listener stays, and has other filter chains."""
+    return known.is_open and not always and changes_only_chains(known.message, message)

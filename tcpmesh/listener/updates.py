@@ -6,8 +6,16 @@ the chains that stay as they are keep their clients.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any, NamedTuple
+
+from tcpmesh.values.link import AddListener, BuildAhead, UpdateChains
+
+MANY = 64
+"""More new chains than these are built in small steps, beside the traffic."""
+
+PART = 16
+"""So many chains are tried in one step."""
 
 AT_ONCE = 256
 """So many chains are compared in one step."""
@@ -70,6 +78,37 @@ def comparing(before: Sequence[Any], after: Sequence[Any]) -> Generator[None, No
         tuple(place for key, place in gone.items() if key not in come),
         tuple(place for key, place in come.items() if key not in gone),
     )
+
+
+def ahead_of(told: AddListener | UpdateChains) -> BuildAhead | None:
+    """What is to be built in small steps before this is told; `None` where it is not much."""
+    if isinstance(told, UpdateChains):
+        come, count, name = told.come, len(told.come), ""
+    else:
+        come, count, name = None, len(told.message.filter_chains), told.name
+    return BuildAhead(told.listener, name, told.message, come) if count > MANY else None
+
+
+def in_parts(listener: Any, come: Sequence[int] | None = None) -> Iterator[Any]:
+    """Listeners that have all chains of this one together, each a few; one whose matcher names
+    chains as it is.
+
+    :param come: the places of the chains that matter; `None` for all of them.
+    """
+    chains = listener.filter_chains
+    wanted = range(len(chains)) if come is None else come
+    if len(wanted) <= PART or listener.HasField("filter_chain_matcher"):
+        yield listener
+        return
+    bare = type(listener)()
+    bare.CopyFrom(listener)
+    bare.ClearField("filter_chains")
+    for start in range(0, len(wanted), PART):
+        part = type(listener)()
+        part.CopyFrom(bare)
+        part.filter_chains.extend(chains[place] for place in wanted[start : start + PART])
+        yield part
+        bare.ClearField("default_filter_chain")
 
 
 def left_out(before: Any, after: Any, found: Difference) -> int:

@@ -42,6 +42,7 @@ from tcpmesh.interfaces import (
     IStatsSink,
 )
 from tcpmesh.listener.listener import Listener
+from tcpmesh.listener.updates import in_parts
 from tcpmesh.registry import (
     BrokenExtension,
     UnknownExtension,
@@ -58,7 +59,7 @@ _STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 Found = tuple[Path, AnyMessage]
 
 AT_ONCE = 16
-"""Chains of a listener, or parts of a message, that are looked at in one step."""
+"""Parts of a message that are looked at in one step."""
 
 
 def extension_problems(loaded: Loaded) -> tuple[Problem, ...]:
@@ -121,32 +122,13 @@ class Rehearsal:
         problems += wrong
         if wrong or path[1] != "listeners":
             return
-        for part in _parts(message):
+        for part in in_parts(message):
             yield
             try:
                 Listener(part, self._proxy.worker.context).close()
             except (BrokenExtension, CannotLog, UnknownExtension) as e:
                 problems.append(Problem(self._loaded.places.at(*path), path_text(path), str(e)))
                 return
-
-
-def _parts(listener: Any) -> Iterator[Any]:
-    """Listeners that have all chains of this one together, each a few; one whose matcher names
-    chains as it is.
-    """
-    chains = listener.filter_chains
-    if len(chains) <= AT_ONCE or listener.HasField("filter_chain_matcher"):
-        yield listener
-        return
-    bare = type(listener)()
-    bare.CopyFrom(listener)
-    bare.ClearField("filter_chains")
-    for start in range(0, len(chains), AT_ONCE):
-        part = type(listener)()
-        part.CopyFrom(bare)
-        part.filter_chains.extend(chains[start : start + AT_ONCE])
-        yield part
-        bare.ClearField("default_filter_chain")
 
 
 def _foreign(message: Message, path: Path) -> Iterator[Found | None]:

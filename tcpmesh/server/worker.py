@@ -23,6 +23,7 @@ from tcpmesh.net.cooperator import do_all
 from tcpmesh.net.internal.listeners import InternalListeners
 from tcpmesh.registry import WorkerContext
 from tcpmesh.runtime.following import FollowedRuntime
+from tcpmesh.server.building import NOT_WAITING, Building
 from tcpmesh.server.handover.arriving import Arriving
 from tcpmesh.server.handover.leaving import Leaving
 from tcpmesh.server.link.numbers import Numbers, WorkerMessage
@@ -127,6 +128,9 @@ class Worker:
         self._closing = Closing(begin.index, network, clients, send)
         self._counting = Counting(begin.index, network, clients, self.context.closes, send)
         self._receivers = self._what_is_done(followed, names, store)
+        self._building: Building | None = None
+        if begin.workers > 1:
+            self._building = Building(self.listeners, network.cooperator, self._take)
         self._telling = self._make_telling(store) if begin.workers > 1 else None
         if self._telling is not None:
             self._receivers.update(self._telling.receivers)
@@ -196,6 +200,12 @@ class Worker:
         :param sockets: what came with the message: sockets of a listener, which are the worker's,
             or descriptors of a client, which are lent.
         """
+        if self._building is None:
+            self._take(message, sockets)
+        else:
+            self._building.receive(message, sockets)
+
+    def _take(self, message: WorkerMessage, sockets: Sequence[Any]) -> None:
         if isinstance(message, AddListener):
             self.listeners.add(message, sockets)
         elif isinstance(message, ShareClients):
@@ -204,7 +214,7 @@ class Worker:
             self._arriving.offer(message, sockets)
         else:
             self._receivers[type(message)](message)
-        if self._given and not isinstance(message, SharedBlocks):
+        if self._given and not isinstance(message, (SharedBlocks, *NOT_WAITING)):
             self._give_back()
 
     @property

@@ -161,6 +161,23 @@ class AddListener:
 
 
 @dataclass(frozen=True)
+class BuildAhead:
+    """Build in small steps the filter chains that `AddListener` or `UpdateChains` will bring soon;
+    `BuiltAhead` answers.
+    """
+
+    listener: int
+    """The number that the new listener will have, or has where only chains are new."""
+
+    name: str
+    message: Any
+    """A `listener.v3.Listener`."""
+
+    come: tuple[int, ...] | None = None
+    """The places of the chains that are new in a listener that stays; `None` where it is new."""
+
+
+@dataclass(frozen=True)
 class ShareClients:
     """There are listeners whose clients workers pass to each other.  With the message come the
     sockets for that: what is passed to this worker, and then one that leads to each worker.
@@ -436,6 +453,13 @@ class ListenerRefused:
 
 
 @dataclass(frozen=True)
+class BuiltAhead:
+    """What was to be built ahead is, or cannot be: adding it will tell."""
+
+    listener: int
+
+
+@dataclass(frozen=True)
 class Bound:
     """A listener has these addresses."""
 
@@ -573,6 +597,7 @@ ToWorker: TypeAlias = (
     | PauseCluster
     | Cleanup
     | AddListener
+    | BuildAhead
     | UpdateChains
     | CloseChains
     | RemoveListener
@@ -607,6 +632,7 @@ ToWorker: TypeAlias = (
 ToMain: TypeAlias = (
     ClusterRefused
     | ListenerRefused
+    | BuiltAhead
     | Bound
     | ConnectOutcome
     | ClusterUsed

@@ -226,7 +226,7 @@ class InPlaceTests(ChainTestCase):
         self.update(ONE, *many)
         manager, compared = self.mesh.listeners, list[int]()
         message = listener_of(ONE, *many[:-1], says("new", "destination_port: 2"), more=self.more)
-        self.assertEqual(4, sum(1 for _ in manager.compare(message)))
+        self.assertEqual(4, sum(1 for _ in manager.prepare(message)))
 
         def noted(*sequences: Any) -> Any:
             compared.append(1)
@@ -236,7 +236,7 @@ class InPlaceTests(ChainTestCase):
         manager.add_or_update(message)
         self.assertEqual([], compared)
         self.assertEqual("new", self.told("127.0.0.1:2"))
-        for _ in manager.compare(listener_of(ONE, more=self.more)):
+        for _ in manager.prepare(listener_of(ONE, more=self.more)):
             pass
         self.update(ONE, says("other", "destination_port: 2"))
         self.assertEqual([1], compared)

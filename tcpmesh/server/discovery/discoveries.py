@@ -61,7 +61,7 @@ class Discoveries:
                 listeners.add_or_update,
                 listeners.remove,
                 lambda: {each.name for each in self._static.listeners},
-                listeners.compare,
+                listeners.prepare,
             )
             self.listeners = self._follow(
                 dynamic.lds_config, LISTENER, manager, "listener_manager.lds"

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterator
 from time import time
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -43,7 +44,7 @@ class Manager:
     static: Callable[[], Collection[str]]
     """The names of the bootstrap's own."""
 
-    compare: Callable[[Any], Iterator[None]] = lambda message: iter(())
+    prepare: Callable[[Any], Iterator[Deferred[None] | None]] = lambda message: iter(())
     """What `add_or_update` would do at once and may take long, in small steps."""
 
 
@@ -79,7 +80,7 @@ class Discovery:
         """The bootstrap has one of this name itself now."""
         self._known.pop(name, None)
 
-    def update(self, outcome: Outcome) -> Iterator[None]:
+    def update(self, outcome: Outcome) -> Iterator[Deferred[None] | None]:
         """Apply what a file says, a resource in each step."""
         noun = self._manager.noun
         self._stats.attempts.tally += 1
@@ -101,7 +102,7 @@ class Discovery:
             return
         self._stats.updated(resources.version, time(), self._clock.seconds() - began)
 
-    def _apply(self, resources: Resources, errors: list[str]) -> Iterator[None]:
+    def _apply(self, resources: Resources, errors: list[str]) -> Iterator[Deferred[None] | None]:
         """Whatever of it can be; what is wrong with the rest is an error more."""
         static = self._manager.static()
         # A resource that is wrong leaves what there was of it.
@@ -111,7 +112,7 @@ class Discovery:
             self._manager.remove(name)
             del self._known[name]
             self._changed()
-            yield
+            yield None
         has_changed = bool(gone)
         seen: set[str] = set()
         for message in resources.messages:
@@ -122,9 +123,9 @@ class Discovery:
             else:
                 seen.add(message.name)
                 if not self._is_known(message):
-                    yield from self._manager.compare(message)
+                    yield from self._manager.prepare(message)
                     has_changed |= self._take(message, resources.version, errors)
-            yield
+            yield None
         if has_changed:
             self.version = resources.version
             self._stats.reloaded(time())

@@ -305,6 +305,16 @@ TO_WORKER = Table(
     (120, Record(link.Names, cache=TEXT, names=Several(NAME_STATE))),
     (121, Record(link.NamesGone, cache=TEXT, keys=Several(TEXT))),
     (125, Record(clients.AskTopClients, ask=WHOLE, query=CLIENT_QUERY)),
+    (
+        130,
+        Record(
+            link.BuildAhead,
+            listener=WHOLE,
+            name=TEXT,
+            message=message_form(Listener),
+            come=Optional(Several(WHOLE)),
+        ),
+    ),
 )
 
 TO_MAIN = Table(
@@ -388,4 +398,5 @@ TO_MAIN = Table(
             is_last=TRUTH,
         ),
     ),
+    (130, Record(link.BuiltAhead, listener=WHOLE)),
 )

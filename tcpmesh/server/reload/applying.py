@@ -112,15 +112,23 @@ class Applying:
 
     # Listeners
 
-    def _change_listeners(self) -> Iterator[None]:
+    def _change_listeners(self) -> Iterator[Deferred[None] | None]:
         for part in self._difference.listeners:
             if part.after is not None:
-                self._change_listener(part)
-                yield
+                message = _own(part.after)
+                yield from self._main.listeners.prepare(message, *self._which(part))
+                self._change_listener(part, message)
+                yield None
 
-    def _change_listener(self, part: Part) -> None:
+    def _which(self, part: Part) -> tuple[str, bool]:
+        """The listener that is changed, and whether it is to be another one though it is equal."""
+        is_there = part.before is not None and part.change.name not in self._gone
+        name = self._main.listeners.name_of(part.before) if is_there else ""
+        return name, part.before is not None and part.before == part.after
+
+    def _change_listener(self, part: Part, message: Any) -> None:
         try:
-            self._take_listener(part)
+            self._take_listener(part, message)
         except BindError:
             # Perhaps one of ours has the address, which another one has now.
             in_the_way = self._in_the_way(part)
@@ -128,14 +136,13 @@ class Applying:
                 raise
             for other in in_the_way:
                 self._remove_listener(other)
-            self._take_listener(part)
+            self._take_listener(part, message)
 
-    def _take_listener(self, part: Part) -> None:
+    def _take_listener(self, part: Part, message: Any) -> None:
         listeners = self._main.listeners
         is_there = part.before is not None and part.change.name not in self._gone
-        name = listeners.name_of(part.before) if is_there else ""
-        uses_others = part.before is not None and part.before == part.after
-        listeners.add_or_update(_own(part.after), name, always=uses_others)
+        name, uses_others = self._which(part)
+        listeners.add_or_update(message, name, always=uses_others)
         if is_there:
             self._undo.append(
                 lambda: listeners.add_or_update(part.before, name, always=uses_others)

@@ -17,7 +17,8 @@ them: each worker accepts from its share.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 from tcpmesh.cluster.cluster import Cluster
@@ -27,6 +28,7 @@ from tcpmesh.listener.draining import is_in
 from tcpmesh.listener.listen_socket import KeptSocket, listen_sockets_of
 from tcpmesh.listener.listener import Listener
 from tcpmesh.listener.listeners import REFUSED, refusal
+from tcpmesh.listener.updates import in_parts
 from tcpmesh.net.listen import BindError
 from tcpmesh.registry import BrokenExtension, MainContext, UnknownExtension, WorkerContext
 from tcpmesh.server.workers.no_network import NoNetwork
@@ -37,6 +39,7 @@ from tcpmesh.values.link import (
     AddCluster,
     AddListener,
     Bound,
+    BuildAhead,
     ClusterRefused,
     ListenerRefused,
     Refusal,
@@ -157,6 +160,8 @@ class Binder:
         self._access_logs = access_logs
         self._listeners: dict[int, KeptListener] = {}
         self._is_started = False
+        self._tried: Any = None
+        """The `listener.v3.Listener` that was built, and given back, before it is added."""
         self._acts: dict[type, Callable[[Any], Refused]] = {
             AddCluster: self._add_cluster,
             AddListener: self._add,
@@ -209,6 +214,20 @@ class Binder:
         cluster.release()
         return None
 
+    def trying(self, told: BuildAhead) -> Iterator[None]:
+        """Build in small steps what is added next, and give it back; where that cannot be, adding
+        it finds out again.
+        """
+        with suppress(*REFUSED):
+            for part in in_parts(told.message, told.come):
+                self._try_listener(part, told.name)
+                yield
+            self._tried = told.message
+
+    def _was_tried(self, message: Any) -> bool:
+        tried, self._tried = self._tried, None
+        return tried is message
+
     def _try_listener(self, message: Any, name: str = "") -> None:
         """Build all of a listener but its sockets."""
         Listener(message, self._worker_context(), lambda address: None, name).close()
@@ -217,7 +236,8 @@ class Binder:
 
     def _add(self, told: AddListener) -> Refused:
         try:
-            self._try_listener(told.message, told.name)
+            if not self._was_tried(told.message):
+                self._try_listener(told.message, told.name)
             with all_or_nothing() as undo:
                 kept = KeptListener(told.message, self._context, self._workers)
                 undo.callback(kept.withdraw)
@@ -235,6 +255,9 @@ class Binder:
     def _update(self, told: UpdateChains) -> Refused:
         """Only chains that are new are built, for there may be ten thousand others."""
         kept = self._listeners[told.listener]
+        if self._was_tried(told.message):
+            kept.message = told.message
+            return None
         message = type(told.message)()
         message.CopyFrom(told.message)
         del message.filter_chains[:]

@@ -22,6 +22,7 @@ from twisted.logger import Logger
 
 from tcpmesh.interfaces import INetwork
 from tcpmesh.listener.balancing.exact import are_balanced
+from tcpmesh.listener.listeners import tell_failure
 from tcpmesh.server.link.numbers import MainMessage, WorkerMessage
 from tcpmesh.server.workers.answers import (
     Ends,
@@ -43,6 +44,8 @@ from tcpmesh.values.link import (
     Ask,
     AskRates,
     Bound,
+    BuildAhead,
+    BuiltAhead,
     Cleanup,
     ClusterEnded,
     ClusterRefused,
@@ -118,6 +121,7 @@ class Workers:
             ServeCluster: self._serve_cluster,
             RemoveCluster: self._remove_cluster,
             Hosts: self._hosts,
+            BuildAhead: self._build_ahead,
             AddListener: self._add_listener,
             UpdateChains: self._update_chains,
             RemoveListener: self._remove_listener,
@@ -266,6 +270,12 @@ class Workers:
         for link in tuple(self._links.values()):
             link.send(self._blocks.of_listener(told.listener))
             link.send(told)
+
+    def _build_ahead(self, told: BuildAhead) -> None:
+        """Here; each worker serves its clients while it builds, and so needs no time before."""
+        trying = self._network.cooperator.coiterate(self._binder.trying(told))
+        trying.addErrback(tell_failure)
+        trying.addCallback(lambda _: self._main.receive(BuiltAhead(told.listener)))
 
     def _share_clients(self) -> None:
         try:

@@ -169,6 +169,8 @@ BY_NAME = {
     (link.AddCluster, "message"): st.builds(Cluster, name=TEXTS),
     (link.AddListener, "message"): st.builds(Listener, name=TEXTS),
     (link.AddListener, "sockets"): st.lists(NUMBERS).map(tuple),
+    (link.BuildAhead, "message"): st.builds(Listener, name=TEXTS),
+    (link.BuildAhead, "come"): st.none() | st.lists(NUMBERS).map(tuple),
     (link.UpdateChains, "message"): st.builds(Listener, name=TEXTS),
     (link.UpdateChains, "gone"): st.lists(NUMBERS).map(tuple),
     (link.UpdateChains, "come"): st.lists(NUMBERS).map(tuple),

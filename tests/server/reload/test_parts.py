@@ -10,11 +10,13 @@ from typing import Any
 
 from tcpmesh.admin.answers.endpoint import Refusal
 from tcpmesh.config.resources import CLUSTER
+from tcpmesh.listener.updates import MANY
 from tcpmesh.server.reload.applying import WARMING
 from tcpmesh.server.service import Server
 from tcpmesh.testing.certificates import Authority
 from tcpmesh.testing.mesh import address_of
 from tcpmesh.values.lifecycle.reload import Verdict
+from tcpmesh.values.link import AddListener, BuildAhead, UpdateChains
 from tests.server.reload.test_reloads import ReloadTestCase, address, cluster, listener
 
 TYPE = "type.googleapis.com/"
@@ -237,3 +239,45 @@ class WarmingTests(ReloadTestCase):
         self.network.pump()
         self.assertEqual([], self.network.clock.getDelayedCalls())
         self.assertEqual(Verdict.UNTIMELY, self.done(waiting).verdict)
+
+
+class ChainTests(ReloadTestCase):
+    """A listener of many filter chains."""
+
+    def listener(self, count: int, name: str) -> dict[str, Any]:
+        """One that has so many, whose clients bring the names of servers."""
+        found = listener("l", "127.0.0.1:1")
+        (chain,) = found["filter_chains"]
+        found["filter_chains"] = [
+            {"name": f"{name}{i}", "filter_chain_match": {"server_names": [f"{name}{i}.test"]}}
+            | chain
+            for i in range(count)
+        ]
+        inspector = {"@type": f"{TYPE}envoy.extensions.filters.listener.tls_inspector.v3."}
+        inspector["@type"] += "TlsInspector"
+        return found | {"listener_filters": [{"name": "tls", "typed_config": inspector}]}
+
+    def test_built_ahead(self) -> None:
+        """What is new of them, for a new listener or one that stays, is built before that is added
+        or changed.
+        """
+        few = {"clusters": [cluster("a")], "listeners": []}
+        self.put(**few)
+        server = self.start()
+        ahead: list[tuple[type, int | None]] = []
+        told = server.main.listeners._send
+
+        def noted(message: Any) -> None:
+            if isinstance(message, AddListener | UpdateChains):
+                ahead.append((type(message), None))
+            elif isinstance(message, BuildAhead):
+                count = len(message.message.filter_chains) if message.come is None else None
+                ahead.append((BuildAhead, count or len(message.come or ())))
+            told(message)
+
+        self.patch(server.main.listeners, "_send", noted)
+        for wanted, name in ((AddListener, "a"), (UpdateChains, "b")):
+            few["listeners"] = [self.listener(MANY + 1, name)]
+            self.assertEqual(Verdict.APPLIED, self.reload(server, **few).verdict)
+            self.assertEqual([(BuildAhead, MANY + 1), (wanted, None)], ahead)
+            ahead.clear()
