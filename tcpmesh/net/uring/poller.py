@@ -29,7 +29,7 @@ whoever leaves looks once more.
 Where many events come at once, messages go first: what begins or ends connections waits, and a part
 of it is served in each round, as `tcpmesh.net.epoll.poller` tells.  An epoll set would keep what
 comes meanwhile in the kernel; here it is bounded by receiving no more from whoever has sent again
-while it waits, and by merging what is told of one poll.
+while it waits; all else is told once each time that somebody asks.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ from tcpmesh.net.uring.requests import (
     DESCRIPTOR,
     GONE,
     POLLED,
+    READY,
     RECEIVED,
     SENT,
     SERIAL,
@@ -135,8 +136,6 @@ class UringPoller(RingRequests):
         """
         self._odd: dict[int, int] = {}
         """Of how many of those each descriptor is."""
-        self._masks: dict[int, int] = {}
-        """What was told of polls meanwhile, by what those that wait are known by."""
         self._dying: set[int] = set()
         """Descriptors that the last completion closes."""
         self._ended: list[Any] = []
@@ -409,23 +408,15 @@ class UringPoller(RingRequests):
         """What is left waits for the next round; its buffers do not.
 
         So that no more waits than there are connections, however fast their peers are, one of which
-        more came before the first was served is not received from any more until that is, and what
-        is told of a poll again goes with what waits of it.
+        more came before the first was served is not received from any more until that is.
         """
-        rest, masks, new = self._rest, self._masks, []
+        rest, new = self._rest, []
         while rest and rest[-1][3] is None:
             new.append(rest.pop())
         for known, result, flags, _ in reversed(new):
             fd = known >> 3 & DESCRIPTOR
-            if flags & CQE_MORE:
-                if known & 7 == POLLED:
-                    if known in masks:
-                        masks[known] |= result
-                        self._is_served(fd)
-                        continue
-                    masks[known] = result
-                elif self._odd[fd] > 1:
-                    self._channels[fd].receive_anew()
+            if flags & CQE_MORE and self._odd[fd] > 1:
+                self._channels[fd].receive_anew()
             rest.append((known, result, flags, self._copied(known, flags, result)))
 
     def _copied(self, known: int, flags: int, result: int) -> bytes:
@@ -458,17 +449,18 @@ class UringPoller(RingRequests):
                 if not flags & CQE_MORE:
                     channel.receive_ended(result)
             elif kind == POLLED:
-                if data is not None:
-                    result = self._masks.pop(known, result)
-                self._polled(fd, channel, known >> SERIAL, result, flags)
+                self._polled(fd, channel, known >> SERIAL, result)
             elif kind == CONNECTED:
                 channel.connect_done(result)
+            elif kind == READY:
+                if result != -errno.ECANCELED:  # else nobody awaits it any more
+                    channel.has_become_ready(select.EPOLLERR if result < 0 else result)
             else:
                 channel.has_room(select.EPOLLOUT if result < 0 else result)
         except BaseException:
             self._fail(channel)
 
-    def _polled(self, fd: int, channel: Any, serial: int, result: int, flags: int) -> None:
+    def _polled(self, fd: int, channel: Any, serial: int, result: int) -> None:
         asked = self._polls.get(fd)
         if asked is None or asked[0] != serial:
             return  # it is of one that was left
@@ -477,7 +469,7 @@ class UringPoller(RingRequests):
         try:
             channel.ready(result if result > 0 else select.EPOLLERR)
         finally:
-            if not flags & CQE_MORE and self._polls.get(fd) == asked:
+            if self._polls.get(fd) == asked:
                 self._poll(fd)
 
     # Ends

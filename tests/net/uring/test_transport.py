@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import socket
 from typing import Any
 
@@ -59,9 +60,19 @@ class Straight(Noting):
 
     straight = True
 
-    def __init__(self, sink: Any) -> None:
+    def __init__(self, source: Any, sink: Any) -> None:
         super().__init__()
+        self.source = source
         self.sink = sink
+        self.bytes = 0
+
+    def pauseProducing(self) -> None:
+        """The sink is full."""
+        self.source.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """The sink has room again."""
+        self.source.resumeProducing()
 
     def bufferReceived(self, data: memoryview) -> None:
         """Bytes, which it passes on."""
@@ -156,6 +167,54 @@ class TransportTests(SynchronousTestCase):
         self.assertTrue(transport.buffered)
         self.assertEqual(8 << 20, self.read_all(peer, 8 << 20))
 
+    def pumping(self, count: int) -> tuple[Any, Straight, socket.socket, socket.socket]:
+        """A transport of which a pump moves what comes to another one, and which has moved so many
+        bytes; its protocol and the two peers.
+        """
+        near, peer = self.tcp()
+        away, listener = self.tcp()
+        sink = self.network.accepted(away.detach(), socket.AF_INET, None)
+        sink.protocol = Noting()
+        sink.start()
+        transport = self.network.accepted(near.detach(), socket.AF_INET, None)
+        protocol = transport.protocol = Straight(transport, sink)
+        sink.registerProducer(transport, streaming=True)
+        transport.start()
+        left = count
+        while left:
+            with contextlib.suppress(BlockingIOError):
+                left -= peer.send(bytes(min(left, 1 << 20)))
+            self.turns()
+            count -= len(self.read(listener))
+        self.assertEqual(count, self.read_all(listener, count))
+        self.assertEqual(1, self.network.pipes.taken)
+        return transport, protocol, peer, listener
+
+    def test_stays_with_its_pump(self) -> None:
+        """A bulk transfer takes one pump, once, and keeps it while bytes flow: after the first two
+        megabytes hardly one goes any other way.
+        """
+        _, protocol, peer, listener = self.pumping(32 << 20)
+        for _ in range(20):
+            peer.send(bytes(40_000))  # one segment, and so one event
+            self.assertEqual(40_000, self.read_all(listener, 40_000))
+        self.assertEqual(1, self.network.pipes.taken)
+        self.assertEqual(1, self.network.pipes.used)
+        self.assertLess(len(protocol.data), 2 << 20)
+
+    def test_nothing_to_do_while_the_sink_is_full(self) -> None:
+        """What comes while a pump waits for its sink wakes nobody."""
+        transport, _, peer, _ = self.pumping(8 << 20)
+        before = -1
+        while before != (before := transport.protocol.bytes) or not transport._paused:
+            with contextlib.suppress(BlockingIOError):
+                peer.send(bytes(1 << 20))
+            self.turns()
+        self.turns(1.0)
+        with contextlib.suppress(BlockingIOError):
+            peer.send(bytes(1 << 20))
+        self.assertEqual([], select.select([self.network.poller], [], [], 0.01)[0])
+
     def test_reset_after_the_end(self) -> None:
         """Where the peer has sent its end, a reset that follows is told, soon, or later."""
         for wait in (0.0, 1.0):
@@ -230,7 +289,7 @@ class TransportTests(SynchronousTestCase):
         sink = other.accepted(away.detach(), socket.AF_INET, None)
         sink.protocol = Noting()
         transport = self.network.accepted(near.detach(), socket.AF_INET, None)
-        protocol = transport.protocol = Straight(sink)
+        protocol = transport.protocol = Straight(transport, sink)
         transport.start()
         peer.send(b"hello")
         while not protocol.data:
