@@ -3,7 +3,8 @@
 Each entry is known by its kind, its descriptor and, where one descriptor may have several of a
 kind, a number.  A descriptor is closed when nothing is under way with it any more.
 
-`tcpmesh.net.uring.poller` hands the entries over, and serves what comes of them.
+`tcpmesh.net.uring.poller` hands the entries over, and `tcpmesh.net.uring.completions` serves what
+comes of them.
 """
 
 from __future__ import annotations

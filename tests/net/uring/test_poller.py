@@ -286,7 +286,7 @@ class PollerTests(SynchronousTestCase):
         """More bytes than there are buffers for arrive all, in their order: who gets none asks
         anew.
         """
-        from tcpmesh.net.uring.poller import BUFFERS
+        from tcpmesh.net.uring.completions import BUFFERS
 
         connected = self.connect_many(BUFFERS + 100)
         for number, (channel, peer) in enumerate(connected):
@@ -468,7 +468,7 @@ class PollerTests(SynchronousTestCase):
 
     def test_settle_again_and_again(self) -> None:
         """However often that happens, no buffer is lost."""
-        from tcpmesh.net.uring.poller import BUFFERS
+        from tcpmesh.net.uring.completions import BUFFERS
 
         channel, peer = self.connect("0")
         for _ in range(BUFFERS + 100):
