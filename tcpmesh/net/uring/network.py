@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from tcpmesh.net.epoll.network import EpollNetwork
+from tcpmesh.net.uring.completions import SIZE
 from tcpmesh.net.uring.connect import UringConnector
-from tcpmesh.net.uring.poller import SIZE, UringPoller
+from tcpmesh.net.uring.poller import UringPoller
 from tcpmesh.net.uring.transport import UringTransport
 
 

@@ -3,7 +3,8 @@
 Each entry is known by its kind, its descriptor and, where one descriptor may have several of a
 kind, a number.  A descriptor is closed when nothing is under way with it any more.
 
-`tcpmesh.net.uring.poller` hands the entries over, and serves what comes of them.
+`tcpmesh.net.uring.poller` hands the entries over, and `tcpmesh.net.uring.completions` serves what
+comes of them.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from tcpmesh.net.uring.ring import (
 )
 from tcpmesh.values.address import Address
 
-RECEIVED, SENT, CONNECTED, POLLED, ROOM, CANCELLED = range(6)
+RECEIVED, SENT, CONNECTED, POLLED, READY, ROOM, CANCELLED = range(7)
 """What an entry was for: the lowest three bits of what it is known by.  The descriptor follows, and
 from `SERIAL` on which poll it is; of a send it is its place in the submission queue.
 """
@@ -39,7 +40,7 @@ from `SERIAL` on which poll it is; of a send it is its place in the submission q
 WEIGHTS = tuple(1 << 8 * kind for kind in range(CANCELLED))
 """What counts one of a kind."""
 
-NOT_POLLED = RECEIVED, CONNECTED, ROOM
+NOT_POLLED = RECEIVED, CONNECTED, READY, ROOM
 """Kinds of which there is one for each descriptor at most, known by that alone."""
 
 DESCRIPTOR = (1 << 31) - 1
@@ -70,6 +71,9 @@ class UringGone(Gone):
         pass
 
     def connect_done(self, result: int) -> None:
+        pass
+
+    def has_become_ready(self, mask: int) -> None:
         pass
 
     def has_room(self, mask: int) -> None:
@@ -134,8 +138,24 @@ class RingRequests(BasePoller):
         self._channels[fd] = channel
         self._put(OP_POLL_ADD, fd, 0, 0, select.EPOLLOUT, fd << 3 | ROOM)
 
+    def await_ready(self, fd: int, channel: Any, mask: int) -> None:
+        """Tell the channel once, by `has_become_ready`, that one of these epoll events is there, or
+        that the socket has failed; what it tells are only those that came last.
+        """
+        self._channels[fd] = channel
+        self._put(OP_POLL_ADD, fd, 0, 0, mask, fd << 3 | READY)
+
+    def watch_for_reset(self, fd: int, channel: Any) -> None:
+        """Tell the channel by `has_become_ready`, of a socket that has ended, each time something
+        happens: that it has ended is known already, and would come at once for ever.
+        """
+        self._channels[fd] = channel
+        self._put(OP_POLL_ADD, fd, 0, 0, 0, fd << 3 | READY, POLL_ADD_MULTI)
+
     def register(self, fd: int, channel: Any, mask: int) -> None:
-        """Watch a descriptor as an epoll set does; its readiness of this moment is reported too."""
+        """Watch a descriptor as an epoll set does, level-triggered or once; its readiness of this
+        moment is reported too.
+        """
         self._channels[fd] = channel
         self._serial = self._serial + 1 & (1 << 64 - SERIAL) - 1
         self._polls[fd] = self._serial, mask
@@ -143,9 +163,7 @@ class RingRequests(BasePoller):
 
     def _poll(self, fd: int) -> None:
         serial, mask = self._polls[fd]
-        known = serial << SERIAL | fd << 3 | POLLED
-        several = POLL_ADD_MULTI if mask & select.EPOLLET else 0
-        self._put(OP_POLL_ADD, fd, 0, 0, mask & 0xFFFF, known, several)
+        self._put(OP_POLL_ADD, fd, 0, 0, mask & 0xFFFF, serial << SERIAL | fd << 3 | POLLED)
 
     def leave_poll(self, fd: int) -> None:
         """Watch a descriptor no more; nothing of that is reported after this."""

@@ -7,20 +7,26 @@ see them.  All that is not plain receiving is as there: writing, half-close, clo
 A pause cancels what is under way; what arrives until that is so is kept, and delivered before all
 else on resume.  So are the end and a reset.
 
-Bulk is moved by a pump, which reads by itself (`tcpmesh.net.epoll.splice`): while one is at work
-nothing is received, and the descriptor is watched as in an epoll set.
+Bulk it reads by itself, as an `EpollTransport` does, or has it moved by a pump
+(`tcpmesh.net.epoll.splice`): meanwhile nothing is received.  When all was read it goes back to
+receiving, but for a pump: that stays, and the next bytes are awaited, once for each time that there
+were none.  (A descriptor that is watched all the time tells of every segment that comes while the
+pump waits for its sink: three rounds more for each that is of use.)
 """
 
 from __future__ import annotations
 
 import errno
+from select import EPOLLIN, EPOLLPRI, EPOLLRDHUP
 from socket import AF_UNIX
 from typing import Any
 
 from tcpmesh.net.epoll.pushback import PushbackBuffer
 from tcpmesh.net.epoll.resources import EpollResources
+from tcpmesh.net.epoll.splice import Pump
 from tcpmesh.net.epoll.transport import READS, EpollTransport
 from tcpmesh.net.epoll.writing import LOST
+from tcpmesh.net.sockets import is_at_urgent
 
 MOST_ROUNDS = 2
 """Full buffers are in a row where no more rounds than these lie between one and the next."""
@@ -33,6 +39,7 @@ class UringTransport(EpollTransport):
     """A connected socket whose bytes the ring receives."""
 
     __slots__ = (
+        "_awaits",
         "_awaits_room",
         "_ending",
         "_filled",
@@ -40,6 +47,7 @@ class UringTransport(EpollTransport):
         "_is_cancelled",
         "_is_receiving",
         "_most",
+        "_reads",
     )
 
     _poller: Any
@@ -48,7 +56,10 @@ class UringTransport(EpollTransport):
         self, network: EpollResources, fd: int, family: int, peer: Any, registered: bool
     ) -> None:
         super().__init__(network, fd, family, peer, False)
-        self._is_receiving = self._is_cancelled = self._awaits_room = False
+        self._is_receiving = self._is_cancelled = False
+        self._awaits = self._awaits_room = False
+        self._reads = False
+        """Whether it reads by itself."""
         self._filled = self._filled_in = 0
         """Bytes of full buffers in a row, and the round of the last of them."""
         self._most = self._poller.size if family == AF_UNIX else 0
@@ -112,7 +123,7 @@ class UringTransport(EpollTransport):
         self._is_receiving = self._is_cancelled = False
         if result > 0 or result in GOES_ON:
             if self._is_bulk:
-                self._go_over_to_pump()
+                self._read_bulk()
             elif not self._paused:
                 self._read_on()
         elif self._paused or self._pump is not None:
@@ -128,8 +139,11 @@ class UringTransport(EpollTransport):
             self._report_lost()
         else:
             self._end_of_stream()
-            if self.fd >= 0:
-                self._poller.watch_ended(self)
+
+    def _end_of_stream(self) -> None:
+        super()._end_of_stream()
+        if self.fd >= 0:
+            self._poller.watch_ended(self)
 
     def filled(self) -> None:
         """A whole buffer was received."""
@@ -156,16 +170,25 @@ class UringTransport(EpollTransport):
     # Reading
 
     def _read_on(self) -> None:
-        if self._registered or self._pump is not None or self._ending is not None:
-            if self._readable:
-                self._poller.again(self)
-        elif self.fd < 0 or self._is_receiving:
+        if self._readable and (self._reads or self._pump is not None or self._ending is not None):
+            self._poller.again(self)
+        elif self.fd < 0 or self._is_receiving or self._ending is not None:
             return
         elif self._eof:
-            self._register()  # for a reset
+            self.watch_for_reset()
+        elif isinstance(self._pump, Pump):
+            if not self._awaits:
+                self._awaits = True
+                self._poller.await_ready(self.fd, self, EPOLLIN | EPOLLRDHUP)
         else:
+            self._reads = False
             self._is_receiving = True
             self._poller.receive(self.fd, self, self._most)
+
+    def has_become_ready(self, mask: int) -> None:
+        """What was awaited is there."""
+        self._awaits = False
+        self.ready(mask)
 
     def receive_anew(self) -> None:
         """There is an end that the kernel may have missed."""
@@ -184,15 +207,10 @@ class UringTransport(EpollTransport):
             self._cancel()
 
     def ready(self, mask: int) -> None:
-        """The descriptor is watched, and the kernel reported these epoll events."""
-        if self._registered:
-            super().ready(mask)
-            if (
-                self._pump is None
-                and not (self._readable or self._paused or self._eof or self._hangup)
-                and self.fd >= 0
-            ):
-                self._go_back_to_receiving()
+        """There is something to read, or a reset."""
+        super().ready(mask)
+        if self._reads and not (self._readable or self._paused or self._eof):
+            self._read_on()
 
     def has_room(self, mask: int) -> None:
         """The descriptor takes bytes again, or has failed."""
@@ -205,7 +223,7 @@ class UringTransport(EpollTransport):
 
     def ready_again(self) -> None:
         """What was put off: report the end, go on reading, or ask a pull producer for more."""
-        if self._registered or self._reason is not None:
+        if self._reads or self._reason is not None:
             super().ready_again()
             return
         if not self._paused and self.fd >= 0:
@@ -220,29 +238,28 @@ class UringTransport(EpollTransport):
             self._pull()
 
     def _await_room(self) -> None:
-        if not self._registered and not self._awaits_room and self.fd >= 0:
+        if not self._awaits_room and self.fd >= 0:
             self._awaits_room = True
             self._poller.await_room(self.fd, self)
 
     def watch_for_reset(self) -> None:
         """Some time after the end of what the peer sends."""
         if self.fd >= 0 and not self._registered:
-            self._register()
+            self._registered = True
+            self._poller.watch_for_reset(self.fd, self)
 
-    def _go_over_to_pump(self) -> None:
+    def _read_bulk(self) -> None:
         self._filled = 0
-        self._register()
-        self._readable = True
+        self._reads = self._readable = True
         if self._pump is None and not self._paused:
             self._start_pump()
             self._poller.again(self)
 
-    def _go_back_to_receiving(self) -> None:
-        self._registered = False
-        self._poller.leave_poll(self.fd)
-        if self._out:
-            self._await_room()
-        self._read_on()
+    def _pump_stalls(self, pump: Pump) -> None:
+        # What wakes the ring by bytes tells of urgent ones too, whether there are any or not.
+        if is_at_urgent(self.fd):
+            self._hangup |= EPOLLPRI
+        super()._pump_stalls(pump)
 
     # Moving to another network
 
@@ -252,7 +269,7 @@ class UringTransport(EpollTransport):
         return self._ending is not None and self._ending < 0
 
     def _detach(self) -> None:
-        self._paused, self._awaits_room = True, False
+        self._paused, self._awaits, self._awaits_room = True, False, False
         self._poller.settle(self.fd)
         self._poller.unregister(self.fd)
         self._registered = False

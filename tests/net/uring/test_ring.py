@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 import struct
+import threading
 from typing import Any
 from unittest import mock
 
@@ -142,3 +143,20 @@ class RingTests(SynchronousTestCase):
         with mock.patch("mmap.mmap", side_effect=OSError(errno.ENOMEM, "full")):
             self.assertRaises(OSError, ring.Ring)
         self.assertEqual(before, sorted(os.listdir("/proc/self/fd")))
+
+    def test_other_thread(self) -> None:
+        """A ring belongs to the thread that made it: what another one hands over is refused."""
+        ring = self.ring()
+        raised: list[int | None] = []
+
+        def exchange() -> None:
+            try:
+                ring.exchange()
+            except OSError as e:
+                raised.append(e.errno)
+
+        thread = threading.Thread(target=exchange)
+        thread.start()
+        thread.join()
+        self.assertEqual([errno.EEXIST], raised)
+        ring.exchange()

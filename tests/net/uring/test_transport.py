@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import socket
 from typing import Any
 
@@ -59,9 +60,19 @@ class Straight(Noting):
 
     straight = True
 
-    def __init__(self, sink: Any) -> None:
+    def __init__(self, source: Any, sink: Any) -> None:
         super().__init__()
+        self.source = source
         self.sink = sink
+        self.bytes = 0
+
+    def pauseProducing(self) -> None:
+        """The sink is full."""
+        self.source.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """The sink has room again."""
+        self.source.resumeProducing()
 
     def bufferReceived(self, data: memoryview) -> None:
         """Bytes, which it passes on."""
@@ -158,6 +169,58 @@ class TransportTests(SynchronousTestCase):
         self.assertTrue(transport.buffered)
         self.assertEqual(8 << 20, self.read_all(peer, 8 << 20))
 
+    def pumping(self) -> tuple[Any, Straight, socket.socket, socket.socket]:
+        """A transport of which a pump moves what comes to another one; its protocol and the two
+        peers.
+        """
+        near, peer = self.tcp()
+        away, listener = self.tcp()
+        sink = self.network.transport_type(self.network, away.detach(), socket.AF_INET, None, False)
+        sink.protocol = Noting()
+        sink.start()
+        transport = self.network.transport_type(
+            self.network, near.detach(), socket.AF_INET, None, False
+        )
+        protocol = transport.protocol = Straight(transport, sink)
+        sink.registerProducer(transport, streaming=True)
+        transport.start()
+        sent = got = 0
+        for _ in range(MOST_TURNS):
+            with contextlib.suppress(BlockingIOError):
+                sent += peer.send(bytes(1 << 20))
+            self.turns()
+            got += len(self.read(listener))
+            if self.network.pipes.taken:
+                break
+        self.assertEqual(sent - got, self.read_all(listener, sent - got))
+        return transport, protocol, peer, listener
+
+    def test_stays_with_its_pump(self) -> None:
+        """A bulk transfer takes one pump, once, and keeps it while bytes flow."""
+        _, protocol, peer, listener = self.pumping()
+        before = len(protocol.data)
+        for _ in range(50):
+            peer.send(bytes(40_000))  # one segment, and so one event
+            self.assertEqual(40_000, self.read_all(listener, 40_000))
+        self.send(peer, bytes(32 << 20))
+        self.assertEqual(32 << 20, self.read_all(listener, 32 << 20))
+        self.assertEqual(1, self.network.pipes.taken)
+        self.assertEqual(1, self.network.pipes.used)
+        self.assertEqual(before, len(protocol.data))
+
+    def test_nothing_to_do_while_the_sink_is_full(self) -> None:
+        """What comes while a pump waits for its sink wakes nobody."""
+        transport, _, peer, _ = self.pumping()
+        before = -1
+        while before != (before := transport.protocol.bytes) or not transport._paused:
+            with contextlib.suppress(BlockingIOError):
+                peer.send(bytes(1 << 20))
+            self.turns()
+        self.turns(1.0)
+        with contextlib.suppress(BlockingIOError):
+            peer.send(bytes(1 << 20))
+        self.assertEqual([], select.select([self.network.poller], [], [], 0.01)[0])
+
     def test_reset_after_the_end(self) -> None:
         """Where the peer has sent its end, a reset that follows is told, soon, or later."""
         for wait in (0.0, 1.0):
@@ -234,7 +297,7 @@ class TransportTests(SynchronousTestCase):
         transport = self.network.transport_type(
             self.network, near.detach(), socket.AF_INET, None, False
         )
-        protocol = transport.protocol = Straight(sink)
+        protocol = transport.protocol = Straight(transport, sink)
         transport.start()
         peer.send(b"hello")
         while not protocol.data:
