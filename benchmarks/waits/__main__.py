@@ -53,7 +53,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
         "--only", default="", metavar="NAMES", help="proxies and modes, by commas (all)"
     )
     parser.add_argument(
-        "--requests", type=int, default=0, help="in each turn (3000, or 1000 at a fixed rate)"
+        "--requests", type=int, default=0, help="in each turn (2000, or 800 at a fixed rate)"
     )
     parser.add_argument(
         "--python", metavar="PATH", help="the interpreter that runs tcpmesh (the running one)"

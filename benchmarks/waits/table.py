@@ -45,6 +45,7 @@ def _habits(results: Results, mode: Mode) -> Iterator[str]:
     proxies = results.proxies()
     yield from head(["of the proxy, for each request", *proxies])
     for key, title, digits in (
+        ("cpu", "CPU by the kernel's clock, µs", 1),
         ("calls", "calls to the kernel", 2),
         ("wakings", "times it was woken", 2),
         ("near", "of these, part by a thread on the processor that it got", 2),

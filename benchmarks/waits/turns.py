@@ -43,10 +43,10 @@ class Mode:
 _MILLISECOND = 1_000_000
 
 MODES = (
-    Mode("closed", "One request after the other", 0, 3000),
-    Mode("closed-alone", "The same, before all other programs", 0, 3000, alone=True),
-    Mode("paced", "A request each millisecond", _MILLISECOND, 1000),
-    Mode("paced-alone", "The same, before all other programs", _MILLISECOND, 1000, alone=True),
+    Mode("closed", "One request after the other", 0, 2000),
+    Mode("closed-alone", "The same, before all other programs", 0, 2000, alone=True),
+    Mode("paced", "A request each millisecond", _MILLISECOND, 800),
+    Mode("paced-alone", "The same, before all other programs", _MILLISECOND, 800, alone=True),
 )
 
 
@@ -133,14 +133,18 @@ def measured(
     )
     if mode.alone:
         with before_others(threads.all()):
-            return _asked(mode, client, threads, tracing)
-    return _asked(mode, client, threads, tracing)
+            return _asked(mode, client, child, threads, tracing)
+    return _asked(mode, client, child, threads, tracing)
 
 
-def _asked(mode: Mode, client: Client, threads: Threads, tracing: Tracing) -> dict[str, float]:
+def _asked(
+    mode: Mode, client: Client, child: Child, threads: Threads, tracing: Tracing
+) -> dict[str, float]:
     client.ask(_WARM, 0)
+    before = child.cpu_ns()
     times = client.ask(mode.requests, mode.interval)
+    cpu = (child.cpu_ns() - before) / 1000 / mode.requests
     tracing.start(threads.all())
     client.ask(mode.requests, mode.interval)
     record = follow(parse(tracing.stop()), threads)
-    return {**of_times(times, mode.interval > 0), **of_record(record)}
+    return {**of_times(times, mode.interval > 0), **of_record(record), "cpu": cpu}

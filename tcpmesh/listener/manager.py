@@ -76,6 +76,11 @@ class _Ahead(NamedTuple):
     release_secrets: Callable[[], None]
     is_built: Deferred[None]
 
+    def fire(self) -> None:
+        """It is there, or nobody is to wait for it."""
+        if not self.is_built.called:
+            self.is_built.callback(None)
+
 
 class ListenerEntry:
     """What main knows of one listener."""
@@ -173,8 +178,10 @@ class ListenerManager:
         told: AddListener | UpdateChains
         if known is not None and found is not None and _changes_only_chains(known, message, always):
             told = UpdateChains(known.number, 0, message, *found)
-        else:
+        elif message.name or name:
             told = AddListener(next(self._numbers), message.name or name, message)
+        else:
+            return  # adding it gives it a name
         ahead = ahead_of(told)
         if ahead is not None:
             yield from self._build_ahead(ahead)
@@ -192,7 +199,7 @@ class ListenerManager:
     def _built_ahead(self, told: BuiltAhead) -> None:
         ahead = self._ahead
         if ahead is not None and ahead.told.listener == told.listener:
-            ahead.is_built.callback(None)
+            ahead.fire()
 
     def _forget_ahead(self) -> None:
         """What was built ahead is there now, or is not wanted."""
@@ -200,8 +207,7 @@ class ListenerManager:
         if ahead is None:
             return
         ahead.release_secrets()
-        if not ahead.is_built.called:
-            ahead.is_built.callback(None)
+        ahead.fire()
         if ahead.told.come is None and ahead.told.listener not in self._by_number:
             self._send(RemoveListener(ahead.told.listener))
 

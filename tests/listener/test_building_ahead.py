@@ -122,6 +122,30 @@ class AheadTests(ChainTestCase):
         self.mesh.pump()
         self.assertEqual((COUNT, COUNT), (built, len(self.built)))
 
+    def test_no_name(self) -> None:
+        """A listener without a name gets one when it is added, and so it is built then."""
+        message = self.other(*many())
+        message.name = ""
+        self.prepare(message)
+        self.mesh.pump()
+        self.assertEqual([], self.built)
+        self.mesh.listeners.add_or_update(message)
+        self.assertEqual("n0", self.told_at("127.0.0.1:101", OTHER))
+
+    def test_two_at_once(self) -> None:
+        """Of two updates of a listener that are made ready at once the first waits no more, and is
+        built when it is applied.
+        """
+        messages = [listener_of(*many(prefix), more=ORIGINAL_DST) for prefix in ("m", "n")]
+        ready = [self.prepare(each) for each in messages]
+        self.mesh.pump()
+        self.assertEqual([True, True], [each.called for each in ready])
+        for message, name in zip(messages, ("m0", "n0"), strict=True):
+            self.mesh.listeners.add_or_update(message)
+            self.assertEqual(name, self.told("127.0.0.1:101"))
+        self.mesh.pump()
+        self.assertEqual(len(self.built) - COUNT, self.closed())
+
     def test_not_wanted(self) -> None:
         """Of what was built and is not added nothing is left once something else is made ready."""
         self.prepare(self.other(*many()))

@@ -291,7 +291,12 @@ class Successor:
     def _lost(self, reason: str) -> None:
         if self.stage is Stage.SERVES:
             self.stage = Stage.GONE
-            log.info("the process that has taken over is gone: {reason}", reason=reason)
+            log.warn(
+                "process {pid}, which has taken over, is gone ({reason}): clients are accepted no "
+                "more, those that are here stay",
+                pid=self.pid,
+                reason=reason,
+            )
             self._handing.successor_gone()
         else:
             self._finish(self._failure or reason)

@@ -18,6 +18,7 @@ from tcpmesh.values.address import Address
 from tcpmesh.values.lifecycle.restart import VERSION, CannotTakeOver
 from tests.server.processes.watched import open_descriptors
 from tests.server.restart.row import FakeProcess, RowTestCase
+from tests.told import told_in
 
 
 class FakeArrivals:
@@ -203,12 +204,16 @@ class TakeOverTests(RowTestCase):
         self.assertIsNot(None, second.predecessor)
 
     def test_taker_gone(self) -> None:
-        """The older one hears of it when the newer one is gone."""
+        """The older one hears of it when the newer one is gone, and warns that nobody accepts
+        clients.
+        """
+        told = told_in(self, "main")
         second = self.restart(FakeProcess(), self.begun(restart_epoch=1))
         second.serve(30, FakeArrivals())
         self.clock.until(lambda: self.old.taker)
         self.end(second)
         self.assertIs(None, self.old.taker)
+        self.assertIn("accepted no more, those that are here stay", told.lines[-1])
 
     def test_names_of_workers(self) -> None:
         """Names that a worker of the newer process has stay with what both have counted, though it
