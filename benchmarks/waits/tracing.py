@@ -27,8 +27,8 @@ EVENTS = (
 kernel.
 """
 
-BUFFER_KIB = 32768
-"""For each processor."""
+BUFFER_KIB = 65536
+"""For each processor: a million events, as many as busy polling makes of some thousand requests."""
 
 _MOUNTED = Path("/sys/kernel/tracing")
 MOUNT = ("mount", "-t", "tracefs", "tracefs")
