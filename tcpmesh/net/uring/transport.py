@@ -74,14 +74,8 @@ class UringTransport(EpollTransport):
         if not self._paused and self.fd >= 0:
             self._read_on()
 
-    @property
-    def read_size(self) -> int:
-        """At most so many bytes are delivered in one call, 1 to 262144."""
-        return len(self._iov[0])
-
-    @read_size.setter
-    def read_size(self, size: int) -> None:
-        self._iov = self._network.iov_of(size)
+    def _set_read_size(self, size: int) -> None:
+        super()._set_read_size(size)
         size, most, before = self.read_size, self._poller.size, self._most
         self._most = min(size, most) if size < most or self._family == AF_UNIX else 0
         if self._is_receiving and self._most != before:

@@ -265,6 +265,25 @@ class TransportTests(SynchronousTestCase):
         self.turns()
         self.assertEqual(["ConnectionLost"], protocol.ends)
 
+    def test_end_that_nobody_has_been_told_of(self) -> None:
+        """A connection whose peer has ended while its protocol wanted no bytes moves, and the end
+        is told where it has gone.
+        """
+        _, first, firsts_peer = self.connect()
+        transport, protocol, peer = self.connect()
+        self.turns()
+        first.dataReceived = lambda data: transport.pauseProducing()  # type: ignore[method-assign]
+        first.transport.protocol = first
+        firsts_peer.send(b"hello")
+        peer.shutdown(socket.SHUT_WR)
+        self.turns()
+        self.assertTrue(self.network.can_leave(transport))
+        moved = self.network.arrive(*self.network.leave(transport))
+        moved.protocol = protocol
+        moved.resumeProducing()
+        self.turns()
+        self.assertEqual(["read"], protocol.ends)
+
     def test_moves_while_it_waits_for_room(self) -> None:
         """A connection that leaves takes along what waits for room, though that peer is gone."""
         transport, _, peer = self.connect()
