@@ -62,6 +62,9 @@ class EpollTransport(WriteSide):
 
     @read_size.setter
     def read_size(self, size: int) -> None:
+        self._set_read_size(size)
+
+    def _set_read_size(self, size: int) -> None:
         self._iov = self._network.iov_of(size)
 
     def start(self) -> None:

@@ -121,11 +121,11 @@ class RingCompletions(RingRequests):
     def watch_ended(self, transport: Any) -> None:
         """The peer of this one has ended: if that is all for a while, hear of a reset."""
         self._ended.append(transport)
-        self._look_soon()
+        if self._look is None:
+            self._look_soon()
 
     def _look_soon(self) -> None:
-        if self._look is None:
-            self._look = self._reactor.callLater(LOOK, self._look_again)
+        self._look = self._reactor.callLater(LOOK, self._look_again)
 
     def _look_again(self) -> None:
         self._look = None
@@ -234,7 +234,8 @@ class RingCompletions(RingRequests):
                         data = memoryview(data)
                     channel.received(data)
                     self._received.add(fd)
-                    self._look_soon()
+                    if self._look is None:
+                        self._look_soon()
                 if not flags & CQE_MORE:
                     channel.receive_ended(result)
             elif kind == POLLED:

@@ -254,7 +254,8 @@ class UringPoller(RingCompletions):
         ring.tail = put
         if sent:
             self._received.update(sent.values())
-            self._look_soon()
+            if self._look is None:
+                self._look_soon()
         self._head = head
         words[ring.cq_head] = head & 0xFFFFFFFF
         self._held += held

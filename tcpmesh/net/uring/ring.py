@@ -108,8 +108,8 @@ def address_of(memory: Any) -> int:
 
 
 class Ring:
-    """One ring, of the thread that makes it: the kernel takes entries from no other (EEXIST).  So
-    it is made where the reactor runs.
+    """One ring, of the thread that makes it, which is the reactor's: the kernel takes entries from
+    no other (EEXIST).
 
     :param flags: beside those it cannot do without.
     :raise OSError: where the kernel, or who watches over this process, has none to give.

@@ -25,7 +25,7 @@ from tcpmesh.net.epoll.pushback import PushbackBuffer
 from tcpmesh.net.epoll.resources import EpollResources
 from tcpmesh.net.epoll.splice import Pump
 from tcpmesh.net.epoll.transport import READS, EpollTransport
-from tcpmesh.net.epoll.writing import LOST
+from tcpmesh.net.epoll.writing import LOSE, LOST
 from tcpmesh.net.sockets import is_at_urgent
 
 MOST_ROUNDS = 2
@@ -74,14 +74,8 @@ class UringTransport(EpollTransport):
         if not self._paused and self.fd >= 0:
             self._read_on()
 
-    @property
-    def read_size(self) -> int:
-        """At most so many bytes are delivered in one call, 1 to 262144."""
-        return len(self._iov[0])
-
-    @read_size.setter
-    def read_size(self, size: int) -> None:
-        self._iov = self._network.iov_of(size)
+    def _set_read_size(self, size: int) -> None:
+        super()._set_read_size(size)
         size, most, before = self.read_size, self._poller.size, self._most
         self._most = min(size, most) if size < most or self._family == AF_UNIX else 0
         if self._is_receiving and self._most != before:
@@ -139,11 +133,8 @@ class UringTransport(EpollTransport):
             self._report_lost()
         else:
             self._end_of_stream()
-
-    def _end_of_stream(self) -> None:
-        super()._end_of_stream()
-        if self.fd >= 0:
-            self._poller.watch_ended(self)
+            if self.fd >= 0:
+                self._poller.watch_ended(self)
 
     def filled(self) -> None:
         """A whole buffer was received."""
@@ -202,14 +193,15 @@ class UringTransport(EpollTransport):
 
     def pauseProducing(self) -> None:
         """Read no more until resumed."""
-        super().pauseProducing()
-        if self._paused:
-            self._cancel()
+        if self._after < LOSE:
+            self._paused = True
+            if self._is_receiving:
+                self._cancel()
 
     def ready(self, mask: int) -> None:
         """There is something to read, or a reset."""
         super().ready(mask)
-        if self._reads and not (self._readable or self._paused or self._eof):
+        if self._reads and not (self._readable or self._paused):
             self._read_on()
 
     def has_room(self, mask: int) -> None:
@@ -223,7 +215,10 @@ class UringTransport(EpollTransport):
 
     def ready_again(self) -> None:
         """What was put off: report the end, go on reading, or ask a pull producer for more."""
-        if self._reads or self._reason is not None:
+        if self._reason is not None:
+            self._report_lost()
+            return
+        if self._reads:
             super().ready_again()
             return
         if not self._paused and self.fd >= 0:

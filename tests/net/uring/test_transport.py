@@ -16,7 +16,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.net.sockets import RESET
+from tcpmesh.net.sockets import RESET, unread
 from tests.net.uring.available import uring
 from tests.turns import turn
 
@@ -199,11 +199,10 @@ class TransportTests(SynchronousTestCase):
         """A bulk transfer takes one pump, once, and keeps it while bytes flow."""
         _, protocol, peer, listener = self.pumping()
         before = len(protocol.data)
-        for _ in range(50):
-            peer.send(bytes(40_000))  # one segment, and so one event
-            self.assertEqual(40_000, self.read_all(listener, 40_000))
-        self.send(peer, bytes(32 << 20))
-        self.assertEqual(32 << 20, self.read_all(listener, 32 << 20))
+        for size in (40_000, 1 << 20):  # of one segment, and so of one event, and of many
+            for _ in range(32):
+                sent = peer.send(bytes(size))
+                self.assertEqual(sent, self.read_all(listener, sent))
         self.assertEqual(1, self.network.pipes.taken)
         self.assertEqual(1, self.network.pipes.used)
         self.assertEqual(before, len(protocol.data))
@@ -211,14 +210,18 @@ class TransportTests(SynchronousTestCase):
     def test_nothing_to_do_while_the_sink_is_full(self) -> None:
         """What comes while a pump waits for its sink wakes nobody."""
         transport, _, peer, _ = self.pumping()
-        before = -1
-        while before != (before := transport.protocol.bytes) or not transport._paused:
-            with contextlib.suppress(BlockingIOError):
-                peer.send(bytes(1 << 20))
+        quiet = 0
+        while quiet < 3:
+            if not transport._paused:
+                with contextlib.suppress(BlockingIOError):
+                    peer.send(bytes(1 << 18))
             self.turns()
-        self.turns(1.0)
+            woken, _, _ = select.select([self.network.poller], [], [], 0.02)
+            quiet = quiet + 1 if transport._paused and not woken else 0
+        before = unread(transport.fd)
         with contextlib.suppress(BlockingIOError):
-            peer.send(bytes(1 << 20))
+            while unread(transport.fd) == before:
+                peer.send(bytes(1000))
         self.assertEqual([], select.select([self.network.poller], [], [], 0.01)[0])
 
     def test_reset_after_the_end(self) -> None:
@@ -265,6 +268,25 @@ class TransportTests(SynchronousTestCase):
         transport.resumeProducing()
         self.turns()
         self.assertEqual(["ConnectionLost"], protocol.ends)
+
+    def test_end_that_nobody_has_been_told_of(self) -> None:
+        """A connection whose peer has ended while its protocol wanted no bytes moves, and the end
+        is told where it has gone.
+        """
+        _, first, firsts_peer = self.connect()
+        transport, protocol, peer = self.connect()
+        self.turns()
+        first.dataReceived = lambda data: transport.pauseProducing()  # type: ignore[method-assign]
+        first.transport.protocol = first
+        firsts_peer.send(b"hello")
+        peer.shutdown(socket.SHUT_WR)
+        self.turns()
+        self.assertTrue(self.network.can_leave(transport))
+        moved = self.network.arrive(*self.network.leave(transport))
+        moved.protocol = protocol
+        moved.resumeProducing()
+        self.turns()
+        self.assertEqual(["read"], protocol.ends)
 
     def test_moves_while_it_waits_for_room(self) -> None:
         """A connection that leaves takes along what waits for room, though that peer is gone."""
