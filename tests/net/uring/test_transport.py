@@ -269,6 +269,28 @@ class TransportTests(SynchronousTestCase):
         self.turns()
         self.assertEqual(["ConnectionLost"], protocol.ends)
 
+    def test_pause_in_bulk(self) -> None:
+        """Who pauses in the middle of bulk gets no byte more, and is not asked again, until it
+        resumes; then it gets all.
+        """
+        transport, protocol, peer = self.connect()
+        protocol.pauses_at_bulk = True
+        sent = 0
+        while protocol.pauses_at_bulk:
+            with contextlib.suppress(BlockingIOError):
+                sent += peer.send(bytes(1 << 20))
+            self.turns()
+        before = len(protocol.data)
+        self.turns()
+        self.assertEqual([], self.network.poller._again)
+        self.assertEqual(before, len(protocol.data))
+        transport.resumeProducing()
+        for _ in range(MOST_TURNS):
+            self.turns()
+            if len(protocol.data) == sent:
+                break
+        self.assertEqual(sent, len(protocol.data))
+
     def test_end_that_nobody_has_been_told_of(self) -> None:
         """A connection whose peer has ended while its protocol wanted no bytes moves, and the end
         is told where it has gone.
