@@ -434,6 +434,29 @@ class PollerTests(SynchronousTestCase):
         self.assertRaises(OSError, os.fstat, channel.fd)
         self.assertEqual(b"", peer.recv(10))
 
+    def test_great_numbers(self) -> None:
+        """Descriptors of greater numbers than there was room for at first receive, and are closed,
+        as all others.
+        """
+        from tcpmesh.net.uring import requests
+        from tcpmesh.net.uring.poller import UringPoller
+
+        self.patch(requests, "MOST_AT_FIRST", 1)
+        self.poller = UringPoller(self.reactor, lambda: self.time)
+        self.addCleanup(self.poller.stop)
+        connected = self.connect_many(20)
+        for channel, peer in connected:
+            peer.send(channel.name.encode())
+        self.rest()
+        for channel, _ in connected:
+            self.assertEqual(channel.name.encode(), channel.data)
+            self.poller.close(channel.fd)
+        for _ in range(3):
+            self.turn()
+        for _, peer in connected:
+            self.assertEqual(b"", peer.recv(1))
+        self.assertEqual({0}, set(self.poller._under_way))
+
     def test_number_of_a_closed_one(self) -> None:
         """A descriptor whose number was that of a connection which received a moment ago is not
         taken for it, be that closed or given away.
