@@ -206,10 +206,10 @@ class RingCompletions(RingRequests):
             fd = known >> 3 & DESCRIPTOR
             if flags & CQE_MORE and self._odd[fd] > 1:
                 self._channels[fd].receive_anew()
-            rest.append((known, result, flags, self._copied(known, flags, result)))
+            rest.append((known, result, flags, self._copied(flags, result)))
 
-    def _copied(self, known: int, flags: int, result: int) -> bytes:
-        if known & 7 != RECEIVED or not flags & CQE_BUFFER:
+    def _copied(self, flags: int, result: int) -> bytes:
+        if not flags & CQE_BUFFER:
             return b""
         start = (flags >> 16) * self.size
         return bytes(self._buffers.view[start : start + result])
@@ -300,9 +300,9 @@ class RingCompletions(RingRequests):
             for known, result, flags in self._unpack(ring.cqes[place : place + 16]):
                 if known & 7 in (SENT, CANCELLED):
                     continue
-                if flags & CQE_BUFFER and known & 7 == RECEIVED:
+                if flags & CQE_BUFFER:
                     self._held += 1
-                data = self._copied(known, flags, result)
+                data = self._copied(flags, result)
                 self._rest.append((known, result, flags, data))
                 fd = known >> 3 & DESCRIPTOR
                 self._odd[fd] = self._odd.get(fd, 0) + 1

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any
+from unittest import mock
 
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
@@ -282,6 +283,23 @@ class PollerTests(SynchronousTestCase):
         self.assertEqual(bytes(6400), channel.data)
         self.assertEqual(0, channel.results[-1])
 
+    def test_looked_at_once_more(self) -> None:
+        """Whatever has received is looked at once, a little later, whether it has ended; be its
+        bytes served or passed on.
+        """
+        for source, speaker in (self.connect("0"), self.relay("1")[:2]):
+            self.rest()
+            looks: list[str] = []
+            source.receive_anew = partial(looks.append, "")  # type: ignore[method-assign]
+            speaker.send(b"x")
+            self.turn()
+            speaker.shutdown(socket.SHUT_WR)
+            self.turn()
+            self.assertEqual([], looks)
+            for _ in range(2):
+                self.reactor.advance(1)
+                self.assertEqual([""], looks)
+
     def test_more_than_buffers(self) -> None:
         """More bytes than there are buffers for arrive all, in their order: who gets none asks
         anew.
@@ -457,6 +475,29 @@ class PollerTests(SynchronousTestCase):
         self.assertRaises(OSError, os.fstat, channel.fd)
         self.assertEqual(b"", peer.recv(10))
 
+    def test_great_numbers(self) -> None:
+        """Descriptors of greater numbers than there was room for at first receive, and are closed,
+        as all others.
+        """
+        from tcpmesh.net.uring import requests
+        from tcpmesh.net.uring.poller import UringPoller
+
+        self.patch(requests, "MOST_AT_FIRST", 1)
+        self.poller = UringPoller(self.reactor, lambda: self.time)
+        self.addCleanup(self.poller.stop)
+        connected = self.connect_many(20)
+        for channel, peer in connected:
+            peer.send(channel.name.encode())
+        self.rest()
+        for channel, _ in connected:
+            self.assertEqual(channel.name.encode(), channel.data)
+            self.poller.close(channel.fd)
+        for _ in range(3):
+            self.turn()
+        for _, peer in connected:
+            self.assertEqual(b"", peer.recv(1))
+        self.assertEqual({0}, set(self.poller._under_way))
+
     def test_number_of_a_closed_one(self) -> None:
         """A descriptor whose number was that of a connection which received a moment ago is not
         taken for it, be that closed or given away.
@@ -495,7 +536,11 @@ class PollerTests(SynchronousTestCase):
         self.rest()
         for sock in (peer, others_peer):
             sock.send(b"hello")
-        self.poller.settle(channel.fd)
+        ring = self.poller._ring
+        with mock.patch.object(ring, "exchange", wraps=ring.exchange) as exchange:
+            self.poller.settle(channel.fd)
+        self.assertLess(exchange.call_count, 5)
+        self.assertNotIn(channel.fd, self.poller._odd)
         received = channel.data
         self.assertEqual([-errno.ECANCELED], channel.results)
         peer.send(b" again")
@@ -508,7 +553,7 @@ class PollerTests(SynchronousTestCase):
         os.close(channel.fd)
 
     def test_settle_again_and_again(self) -> None:
-        """However often that happens, no buffer is lost."""
+        """However often that happens, no buffer is lost, and none is given back twice."""
         from tcpmesh.net.uring.completions import BUFFERS
 
         channel, peer = self.connect("0")
@@ -516,6 +561,7 @@ class PollerTests(SynchronousTestCase):
             peer.send(b"x")
             self.poller.settle(channel.fd)
             self.poller.receive(channel.fd, channel)
+        self.assertLessEqual(self.poller._buffers._tail, BUFFERS + BUFFERS + 100)
         for _ in range(2 * BUFFERS):
             peer.send(b"x")
             self.turn()

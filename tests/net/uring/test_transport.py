@@ -291,6 +291,23 @@ class TransportTests(SynchronousTestCase):
                 break
         self.assertEqual(sent, len(protocol.data))
 
+    def test_read_size(self) -> None:
+        """What is delivered at once is as much as is asked for, or a buffer of the ring, whatever
+        was asked for before.
+        """
+        transport, protocol, peer = self.connect()
+        sizes: list[int] = []
+        protocol.dataReceived = lambda data: sizes.append(len(data))  # type: ignore[method-assign]
+        transport.protocol = protocol
+        for size, expected in ((3, [3, 3, 2]), (1 << 17, [8]), (5, [5, 3]), (1 << 14, [8])):
+            transport.read_size = size
+            self.turns()
+            peer.send(b"8 bytes.")
+            self.turns()
+            self.assertEqual(expected, sizes)
+            self.assertEqual(size, transport.read_size)
+            sizes.clear()
+
     def test_end_that_nobody_has_been_told_of(self) -> None:
         """A connection whose peer has ended while its protocol wanted no bytes moves, and the end
         is told where it has gone.
