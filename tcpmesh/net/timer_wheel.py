@@ -74,7 +74,11 @@ class TimerWheel:
         if entry[0] is not None:
             entry[0] = None
             self._cancelled += 1
-            if MOST_CANCELLED < self._cancelled > self._size // 2 and not self._running:
+            if self._running:
+                return
+            if self._cancelled == self._size:
+                self.stop()  # nobody is to be woken for what nobody waits for
+            elif MOST_CANCELLED < self._cancelled > self._size // 2:
                 self._throw_out()
 
     def _throw_out(self) -> None:
@@ -119,7 +123,9 @@ class TimerWheel:
                 del self._waiting[heappop(heap)]
         self._last = now if left else float("-inf")
         self._running = False
-        if heap:
+        if self._cancelled == self._size:
+            self.stop()
+        elif heap:
             self._arm(heap[0])
 
     def _serve(self, waiting: deque[Entry], left: int) -> int:

@@ -53,6 +53,23 @@ class CallsTests(SynchronousTestCase):
         self.calls.cancel(made)
         self.assertEqual(["b"], self.made)
 
+    def test_nobody_waits(self) -> None:
+        """Once all calls are cancelled, outside of a call or within one, the clock knows of
+        none.
+        """
+        entries = [self.add(delay, "") for delay in (5, 6)]
+        self.calls.cancel(entries[0])
+        self.assertEqual(1, len(self.clock.getDelayedCalls()))
+        self.calls.cancel(entries[1])
+        self.assertEqual([], self.clock.getDelayedCalls())
+        later = self.add(7, "")
+        self.calls.add(1, lambda: self.calls.cancel(later))
+        self.clock.advance(1)
+        self.assertEqual(([], []), (self.clock.getDelayedCalls(), self.made))
+        self.add(1, "goes on")
+        self.clock.advance(1)
+        self.assertEqual(["goes on"], self.made)
+
     def test_cancelled_calls_are_not_kept(self) -> None:
         """Calls that are cancelled long before their time do not pile up, and those beside them are
         made in order.
