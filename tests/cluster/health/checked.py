@@ -73,8 +73,8 @@ class CheckedTestCase(MeshTestCase):
         return Answers(self, address, answer)
 
     def again(self) -> None:
-        """The time for the next check."""
-        self.mesh.network.advance(10)
+        """The time for the next check, and the millisecond that calls are told apart by."""
+        self.mesh.network.advance(10.001)
 
     def health(self) -> str:
         """The flags of the host."""
