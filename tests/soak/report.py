@@ -21,6 +21,7 @@ PIPES = 32
 
 BOUNDED = (
     "TimeoutQueue._run",  # one for each length of time that was waited for of late
+    "Workers._see_who_answered",  # one, for some seconds after a question to the workers
     "net.timeout_queues.TimeoutQueue",
     "config.",  # what the schema says of a field, once it was in a configuration
     "logs.debug.",  # of modules that are imported when they are needed
