@@ -185,7 +185,10 @@ class BasePoller:
                     self._fail(channel)
             turn, self._again = self._again, []
             for channel in turn:
-                self._call_again(channel)
+                try:
+                    channel.ready_again()
+                except BaseException:
+                    self._fail(channel)
         self._running = False
 
     def _serve_again(self) -> None:
@@ -193,19 +196,13 @@ class BasePoller:
         turn, self._again = self._again, []
         self.until = self._now() + SLICE
         for number, channel in enumerate(turn, 1):
-            try:
+            try:  # not by a method: each connection comes here twice
                 channel.ready_again()
             except BaseException:
                 self._fail(channel)
             if not number % EVERY and self.is_over():
                 self._again[:0] = turn[number:]
                 break
-
-    def _call_again(self, channel: Channel) -> None:
-        try:
-            channel.ready_again()
-        except BaseException:
-            self._fail(channel)
 
     def _fail(self, channel: Channel) -> None:
         log.failure("closing a connection whose protocol failed")

@@ -9,8 +9,9 @@ next read overwrites it, so that a byte is copied in Python only when a peer doe
 once.
 
 Reading goes on until the kernel has no more.  That is known without asking again when a read came
-back short - unless the peer's end of stream or a reset was reported, for data and FIN may share one
-edge.  A transport reads at most `READS` times in a row and then puts itself behind the others, so
+back short; where the peer's end of stream was reported too, for data and FIN may share one edge,
+the end is known with it.  Only where there was a reset or urgent data another read has to tell.  A
+transport reads at most `READS` times in a row and then puts itself behind the others, so
 that one busy connection cannot starve the rest.
 
 Paused means: not read.  What the kernel reported meanwhile is remembered and served on resume, so

@@ -139,14 +139,21 @@ class EpollTransport(WriteSide):
                 if not self._hangup:
                     self._readable = False
                     return
-                if not self._hangup & DOUBTFUL and self._family != AF_UNIX:
-                    # A FIN had come, and a short read has taken all that came before it.
-                    self._readable = False
-                    self._end_of_stream()
+                if self._ends_here():
                     return
         self._readable = True
         self._poller.again(self)
         self._start_pump()
+
+    def _ends_here(self) -> bool:
+        """After a short read: whether a FIN had come before it, so that it has taken all there was;
+        the end is told then.  On unix sockets a read may stop at any piece.
+        """
+        if self._hangup & DOUBTFUL or self._family == AF_UNIX:
+            return False
+        self._readable = False
+        self._end_of_stream()
+        return True
 
     def _ready_otherwise(self, mask: int) -> None:
         """Readable, but not to be read into the buffer now."""
