@@ -56,7 +56,7 @@ help:
 	@echo 'make changelog  show what newsfragments/ will add to CHANGELOG.md'
 	@echo 'make bench   run the benchmarks, forty minutes; OPTIONS=--quick only tries them, OPTIONS=--help tells of others'
 	@echo 'make bench-growth     what becomes dearer with more connections, hosts, chains or clusters, ten minutes; OPTIONS=--help'
-	@echo 'make bench-waits      where a request of a single connection waits, by the kernel'\''s record, five minutes, for root; OPTIONS=--help'
+	@echo 'make bench-waits      where a request of a single connection waits, by the kernel'\''s record, three minutes, for root; OPTIONS=--help'
 	@echo 'make bench-micro      time a message and a connection inside the process, ten seconds; OPTIONS=--profile tells where'
 	@echo 'make bench-config     time 10,000 listeners and clusters being judged, beside Envoy'
 	@echo 'make bench-start      the CPU of a start; OPTIONS=CHECKOUT starts another one in turns with this one'

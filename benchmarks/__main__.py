@@ -7,7 +7,6 @@ import os
 import resource
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -196,7 +195,7 @@ def _rounds(plan: Plan, directory: Path) -> Results:
     results = Results(_facts(plan))
     if results.facts["congestion control"].startswith("bbr"):
         results.warnings.append(_PACED)
-    before, start, load = machine.processor_time(), time.monotonic(), os.getloadavg()[0]
+    watch = machine.Watch()
     with ExitStack() as stack:
         ports, certificates = Ports(), make_certificates(directory)
         backends = start_backends(stack, directory, ports, certificates)
@@ -211,14 +210,7 @@ def _rounds(plan: Plan, directory: Path) -> Results:
         except KeyboardInterrupt:
             results.interrupted = True
             results.warnings.append("Interrupted: not all rounds are complete.")
-    results.facts["duration"] = (
-        f"{time.monotonic() - start:.0f} s, from a load average of {load:.2f} to "
-        f"{os.getloadavg()[0]:.2f}, which is our own"
-    )
-    others = machine.disturbance(before, machine.processor_time())
-    results.facts["processor time that others took"] = (
-        f"{others.programs:.1f} % programs, {others.hypervisor:.1f} % hypervisor"
-    )
+    others = watch.write_into(results.facts)
     if others.programs + others.hypervisor > _TOLERABLE_PERCENT:
         results.warnings.append(
             "The machine was busy with other work: trust only large differences, and run again "

@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import resource
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,3 +76,23 @@ def disturbance(before: ProcessorTime, after: ProcessorTime) -> Disturbance:
     busy = total - (after.idle - before.idle) - stolen
     programs = max(0.0, busy - (after.ours - before.ours))
     return Disturbance(100 * programs / total, 100 * stolen / total)
+
+
+class Watch:
+    """The machine from the beginning of a run, when this is made, at which it has no children."""
+
+    def __init__(self) -> None:
+        self._before, self._start = processor_time(), time.monotonic()
+        self._load = os.getloadavg()[0]
+
+    def write_into(self, facts: dict[str, str]) -> Disturbance:
+        """At the end of the run: how long it took, and what others did meanwhile."""
+        facts["duration"] = (
+            f"{time.monotonic() - self._start:.0f} s, from a load average of {self._load:.2f} to "
+            f"{os.getloadavg()[0]:.2f}, which is our own"
+        )
+        others = disturbance(self._before, processor_time())
+        facts["processor time that others took"] = (
+            f"{others.programs:.1f} % programs, {others.hypervisor:.1f} % hypervisor"
+        )
+        return others

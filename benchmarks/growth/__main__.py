@@ -7,7 +7,6 @@ import os
 import resource
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -114,7 +113,7 @@ def _facts(rounds: int, seconds: int) -> dict[str, str]:
 
 def _run(options: argparse.Namespace, subjects: Sequence[Subject]) -> Growth:
     growth = Growth(_facts(options.rounds, options.seconds))
-    before, start, load = machine.processor_time(), time.monotonic(), os.getloadavg()[0]
+    watch = machine.Watch()
     with (
         tempfile.TemporaryDirectory(prefix="tcpmesh-bench-") as folder,
         ExitStack() as stack,
@@ -125,14 +124,7 @@ def _run(options: argparse.Namespace, subjects: Sequence[Subject]) -> Growth:
         run = Run(growth, Site(backends, directory, ports, options.seconds), options.rounds)
         for count in range(options.rounds):
             run.round(count, subjects)
-    others = machine.disturbance(before, machine.processor_time())
-    growth.facts["duration"] = (
-        f"{time.monotonic() - start:.0f} s, from a load average of {load:.2f} to "
-        f"{os.getloadavg()[0]:.2f}"
-    )
-    growth.facts["processor time that others took"] = (
-        f"{others.programs:.1f} % programs, {others.hypervisor:.1f} % hypervisor"
-    )
+    watch.write_into(growth.facts)
     return growth
 
 

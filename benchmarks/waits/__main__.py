@@ -6,7 +6,6 @@ import argparse
 import os
 import sys
 import tempfile
-import time
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -169,7 +168,7 @@ def _facts(proxies: Sequence[Proxy], rounds: int, modes: Sequence[Mode]) -> dict
 
 def _run(rounds: int, proxies: Sequence[Proxy], modes: Sequence[Mode]) -> Results:
     results = Results({})
-    before, start, load = machine.processor_time(), time.monotonic(), os.getloadavg()[0]
+    watch = machine.Watch()
     with (
         tempfile.TemporaryDirectory(prefix="tcpmesh-bench-") as folder,
         Tracing() as tracing,
@@ -183,14 +182,7 @@ def _run(rounds: int, proxies: Sequence[Proxy], modes: Sequence[Mode]) -> Result
         run = Run(results, tracing)
         for count in range(rounds):
             run.round(count, running, modes)
-    others = machine.disturbance(before, machine.processor_time())
-    results.facts["duration"] = (
-        f"{time.monotonic() - start:.0f} s, from a load average of {load:.2f} to "
-        f"{os.getloadavg()[0]:.2f}"
-    )
-    results.facts["processor time that others took"] = (
-        f"{others.programs:.1f} % programs, {others.hypervisor:.1f} % hypervisor"
-    )
+    watch.write_into(results.facts)
     return results
 
 
