@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from itertools import count
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred
 
 from tcpmesh.listener.filter_chain import ChainFilters
 from tcpmesh.listener.updates import MANY, PART, in_parts
+from tcpmesh.net.cooperator import SLICE, shared_cooperator
 from tcpmesh.registry import UnknownExtension
 from tests.listener.test_filter_chains import ChainTestCase, listener_of, proxied, says
 from tests.turns import turn
@@ -17,9 +19,9 @@ OTHER = "127.0.0.9:9"
 COUNT = MANY + 1
 
 
-def many(prefix: str = "n", count: int = COUNT) -> list[str]:
+def many(prefix: str = "n", size: int = COUNT) -> list[str]:
     """Different chains, each for a port of its own."""
-    return [says(f"{prefix}{i}", f"destination_port: {i + 101}") for i in range(count)]
+    return [says(f"{prefix}{i}", f"destination_port: {i + 101}") for i in range(size)]
 
 
 class AheadTests(ChainTestCase):
@@ -28,6 +30,9 @@ class AheadTests(ChainTestCase):
     def setUp(self) -> None:
         """It serves."""
         super().setUp()
+        clock, slices = cast(Any, self.mesh.clock), count(step=SLICE)
+        # However fast a machine is, each step takes up the slice of its turn.
+        self.mesh.network.cooperator = shared_cooperator(clock, slices.__next__)
         self.built: list[Any] = []
         built, make = self.built, ChainFilters.__init__
 
@@ -113,7 +118,7 @@ class AheadTests(ChainTestCase):
 
     def test_few(self) -> None:
         """Few chains are built when they are added, and so are those that are there already."""
-        for message in (self.other(*many(count=MANY)), listener_of(says("first"), more="")):
+        for message in (self.other(*many(size=MANY)), listener_of(says("first"), more="")):
             self.prepare(message)
             self.mesh.pump()
         self.mesh.listeners.add_or_update(listener_of(*many(), more=ORIGINAL_DST))
@@ -202,7 +207,7 @@ class PartsTests(ChainTestCase):
 
     def test_all(self) -> None:
         """The parts of a listener have its chains, each once, and the first the default one."""
-        message = listener_of(*many(count=2 * PART + 1), default=says("rest"))
+        message = listener_of(*many(size=2 * PART + 1), default=says("rest"))
         parts = list(in_parts(message))
         self.assertEqual([PART, PART, 1], [len(each.filter_chains) for each in parts])
         self.assertEqual(
@@ -215,14 +220,14 @@ class PartsTests(ChainTestCase):
 
     def test_some(self) -> None:
         """Where some chains matter the parts have these alone."""
-        message = listener_of(*many(count=2 * PART + 1))
+        message = listener_of(*many(size=2 * PART + 1))
         places = range(0, 2 * PART, 1)
         parts = list(in_parts(message, tuple(places)))
         self.assertEqual([PART, PART], [len(each.filter_chains) for each in parts])
 
     def test_as_it_is(self) -> None:
         """Few chains are one part."""
-        message = listener_of(*many(count=PART), default=says("rest"))
+        message = listener_of(*many(size=PART), default=says("rest"))
         self.assertEqual([message], list(in_parts(message)))
 
 
