@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
+from functools import cache
 from json.encoder import encode_basestring
 from typing import Any
 
@@ -22,7 +23,6 @@ _Member = Callable[[StreamInfo, Moment], "str | None"]
 
 _encode = json.JSONEncoder(ensure_ascii=False).encode
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_ESCAPES = {chr(code): f"\\u{code & 0xFF:04x}" for code in range(0xD800, 0xE000)}
 
 
 class JsonFormat:
@@ -64,7 +64,12 @@ def _typed(value: Typed) -> str:
     text = value.json
     if text.isascii() or not _SURROGATE.search(text):
         return text
-    return "".join(map(_ESCAPES.get, text, text))  # a client may send 64 KiB of them: no calls
+    return "".join(map(_escapes().get, text, text))  # a client may send 64 KiB of them: no calls
+
+
+@cache
+def _escapes() -> dict[str, str]:
+    return {chr(code): f"\\u{code & 0xFF:04x}" for code in range(0xD800, 0xE000)}
 
 
 class _Members:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tcpmesh.accesslog.fields.value import encoded
-from tcpmesh.accesslog.format import Formatter, formatter
 from tcpmesh.values.stream.moment import Moment
 from tcpmesh.values.stream.stream_info import StreamInfo
 from tcpmesh.wire.proxy_protocol import Tlv
+
+if TYPE_CHECKING:
+    from tcpmesh.accesslog.format import Formatter
 
 
 class TlvEntries:
@@ -20,15 +22,7 @@ class TlvEntries:
     """
 
     def __init__(self, entries: Iterable[Any], node: Any) -> None:
-        self._entries: tuple[tuple[int, bytes | Formatter], ...] = tuple(
-            (
-                each.type,
-                formatter(each.format_string, os.environ, node)
-                if each.HasField("format_string")
-                else each.value,
-            )
-            for each in entries
-        )
+        self._entries = tuple((each.type, _value(each, node)) for each in entries)
 
     def __bool__(self) -> bool:
         """Whether there are any."""
@@ -40,3 +34,12 @@ class TlvEntries:
             (kind, value if isinstance(value, bytes) else encoded(value.format(info, at)))
             for kind, value in self._entries
         )
+
+
+def _value(entry: Any, node: Any) -> bytes | Formatter:
+    if not entry.HasField("format_string"):
+        value: bytes = entry.value
+        return value
+    from tcpmesh.accesslog.format import formatter
+
+    return formatter(entry.format_string, os.environ, node)

@@ -17,11 +17,11 @@ from tcpmesh.config.text.source import Mapping as MappingNode
 
 #: What a template leaves for somebody to fill in, and who would have done so.
 _TEMPLATES = (
-    (re.compile(r"\{\{.*?\}\}|\{%.*?%\}"), "helm template, jinja2 or gomplate"),
-    (re.compile(r"<%.*?%>"), "erb"),
-    (re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_.:?-]*\}|\$\([A-Za-z_]\w*\)|\$[A-Z_]{2,}\b"), "envsubst"),
-    (re.compile(r"@[A-Z][A-Z0-9_]*@|__[A-Z][A-Z0-9_]*__"), "sed or the like"),
-    (re.compile(r"(?<!format)(?<!_string): *[\"']?(%[A-Z][A-Z0-9_]*%)[\"']?\s*\Z"), "sed"),
+    (r"\{\{.*?\}\}|\{%.*?%\}", "helm template, jinja2 or gomplate"),
+    (r"<%.*?%>", "erb"),
+    (r"\$\{[A-Za-z_][A-Za-z0-9_.:?-]*\}|\$\([A-Za-z_]\w*\)|\$[A-Z_]{2,}\b", "envsubst"),
+    (r"@[A-Z][A-Z0-9_]*@|__[A-Z][A-Z0-9_]*__", "sed or the like"),
+    (r"(?<!format)(?<!_string): *[\"']?(%[A-Z][A-Z0-9_]*%)[\"']?\s*\Z", "sed"),
 )
 
 _HAPROXY = re.compile(r"^(?:global|defaults|(?:frontend|backend|listen)\s+\S+)\s*$", re.MULTILINE)
@@ -72,14 +72,14 @@ def placeholder_at(text: str, line: int) -> str:
 def _first_placeholder(text: str) -> str:
     """The same for the first one of a kind that no bootstrap has."""
     for number, line in enumerate(lines_of(text), 1):
-        if _TEMPLATES[0][0].search(line) or _TEMPLATES[1][0].search(line):
+        if re.search(_TEMPLATES[0][0], line) or re.search(_TEMPLATES[1][0], line):
             return _hint(line, number)
     return ""
 
 
 def _hint(line: str, number: int) -> str:
     for pattern, tool in _TEMPLATES:
-        found = pattern.search(line)
+        found = re.search(pattern, line)
         if found and not line.lstrip().startswith("#"):
             return (
                 f"line {number} has {found[found.re.groups]}, which a template leaves to be filled "

@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from envoy.config.bootstrap.v3.bootstrap_pb2 import Bootstrap
-from envoy.service.discovery.v3.discovery_pb2 import DiscoveryResponse, Resource
-from envoy.service.runtime.v3.rtds_pb2 import Runtime
 from google.protobuf import text_format
 from google.protobuf.message import DecodeError
 
@@ -24,7 +22,7 @@ from tcpmesh.config.load import bytes_of, document_of
 from tcpmesh.config.messages.reading import Reading
 from tcpmesh.config.messages.report import Report
 from tcpmesh.config.messages.scalars import Wrong
-from tcpmesh.config.messages.types import find_type
+from tcpmesh.config.messages.types import find_type, unpack
 from tcpmesh.config.support import unsupported
 from tcpmesh.config.text.problems import ConfigError, FieldPath, Place, Problem, by_place
 from tcpmesh.config.text.source import (
@@ -46,7 +44,7 @@ ASSIGNMENT = "envoy.config.endpoint.v3.ClusterLoadAssignment"
 SECRET = "envoy.extensions.transport_sockets.tls.v3.Secret"
 RUNTIME = "envoy.service.runtime.v3.Runtime"
 
-_WRAPPED = Resource.DESCRIPTOR.full_name
+_WRAPPED = "envoy.service.discovery.v3.Resource"
 _STATIC = "static_resources"
 _LISTS = {
     LISTENER: (_STATIC, "listeners"),
@@ -226,6 +224,8 @@ def _read(
 
 
 def _parsed(data: bytes, path: str, is_binary: bool) -> Any:
+    from envoy.service.discovery.v3.discovery_pb2 import DiscoveryResponse
+
     response = DiscoveryResponse()
     try:
         if is_binary:
@@ -242,22 +242,27 @@ def _parsed(data: bytes, path: str, is_binary: bool) -> Any:
 
 def _add(packed: Any, path: str, kind: str, bootstrap: Bootstrap) -> None:
     if packed.TypeName() == _WRAPPED:
-        wrapper = Resource()
-        packed.Unpack(wrapper)
-        packed = wrapper.resource
+        packed = _content_of(packed, path).resource
     if packed.TypeName() != kind:
         raise ConfigError((Problem(Place(path), "resources", _other(packed.TypeName(), kind)),))
+    content = _content_of(packed, path)
     target = _list_of(bootstrap, kind).add()
     if kind == ASSIGNMENT:
-        packed.Unpack(target.load_assignment)
+        target.load_assignment.CopyFrom(content)
         target.name = NAME
     elif kind == RUNTIME:
-        runtime = Runtime()
-        packed.Unpack(runtime)
-        target.name = runtime.name
-        target.static_layer.CopyFrom(runtime.layer)
+        target.name = content.name
+        target.static_layer.CopyFrom(content.layer)
     else:
-        packed.Unpack(target)
+        target.CopyFrom(content)
+
+
+def _content_of(packed: Any, path: str) -> Any:
+    content = unpack(packed)
+    if content is None:
+        text = f"what a resource has is no {packed.TypeName()}"
+        raise ConfigError((Problem(Place(path), "resources", text),))
+    return content
 
 
 def _other(found: str, kind: str) -> str:

@@ -17,7 +17,6 @@ from envoy.extensions.transport_sockets.tls.v3 import common_pb2, tls_pb2
 from google.protobuf.message import Message
 
 from tcpmesh.config import rules
-from tcpmesh.config.fields.tls.parts import merged_context
 from tcpmesh.config.fields.tls.secrets import CERTIFICATE, discovered_secrets
 from tcpmesh.config.fields.values import source_bytes
 from tcpmesh.config.messages.report import Report
@@ -237,4 +236,6 @@ def _completed(context: Any, use: SecretUse) -> Any:
     if use.default is None:
         return context
     default = common_pb2.CertificateValidationContext.FromString(use.default)
+    from tcpmesh.config.fields.tls.parts import merged_context
+
     return merged_context(default, context)

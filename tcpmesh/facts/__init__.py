@@ -7,17 +7,21 @@ closures over the names of its fields, and `__init__`, the one that would be slo
 when the first instance is made.
 
 It is a `dataclass` in all else: for readers and type checkers, for `fields` and `replace`, in what
-is equal, what is printed and what is refused.  What is not frozen, has options that nobody here
-needs, or is derived from another dataclass is left to `dataclasses`.
+is equal, what is printed and what is refused.  What is not frozen, or has options that are seldom
+needed, is left to `dataclasses`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from operator import attrgetter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from operator import attrgetter, ge, gt, le, lt
 from reprlib import recursive_repr
 from typing import TYPE_CHECKING, Any
+
+KNOWN = frozenset(("kw_only", "order", "slots"))
+"""Options, beside `frozen` and `eq`, of what is made here."""
 
 if TYPE_CHECKING:
     from dataclasses import dataclass as dataclass
@@ -27,31 +31,40 @@ else:
         """See `dataclasses.dataclass`."""
 
         def decorate(cls):
-            is_derived = any(map(dataclasses.is_dataclass, cls.__mro__))
-            if not frozen or options or is_derived:
+            if not frozen or not options.keys() <= KNOWN:
                 return dataclasses.dataclass(cls, frozen=frozen, eq=eq, **options)
-            return _frozen(cls, eq)
+            return _frozen(cls, eq, options)
 
         return decorate if cls is None else decorate(cls)
 
 
-def _frozen(cls: Any, eq: bool) -> Any:
-    """Make a class a frozen dataclass; what it has written itself stays."""
+def _frozen(cls: Any, eq: bool, options: dict[str, bool]) -> Any:
+    """Make a class a frozen dataclass; what it has written itself stays.
+
+    :return: the class, or one in its place where it is to have slots.
+    """
     own = frozenset(vars(cls))
     # Of a class with `__eq__` alone Python itself has said that it has no hash.
     has_hash = "__hash__" in own and not (cls.__hash__ is None and "__eq__" in own)
     cls.__doc__ = cls.__doc__ or cls.__name__  # else one is made of its signature, which takes long
-    dataclasses.dataclass(cls, init=False, repr=False, eq=False)
+    has_order = options.pop("order", False)
+    with _thawed(cls):
+        cls = dataclasses.dataclass(cls, init=False, repr=False, eq=False, **options)
     cls.__dataclass_params__.frozen = True
     fields = dataclasses.fields(cls)
     methods = [_init(cls, fields), _repr([each.name for each in fields if each.repr])]
     methods += _guards(cls, frozenset(each.name for each in fields))
+    values = _values([each.name for each in fields if each.compare])
     if eq:
-        methods.append(_eq(_values([each.name for each in fields if each.compare])))
+        methods.append(_eq(values))
+    if has_order:
+        methods += [_compare(each, values) for each in (lt, le, gt, ge)]
     if eq and not has_hash:
         is_hashed = [each.compare if each.hash is None else each.hash for each in fields]
         names = [each.name for each, is_in in zip(fields, is_hashed, strict=True) if is_in]
         cls.__hash__ = _hash(_values(names))
+    if options.get("slots"):  # copies are made by the state, which else would be set by names
+        methods += [_get_state(names := [each.name for each in fields]), _set_state(names)]
     for each in methods:
         each.__qualname__ = f"{cls.__qualname__}.{each.__name__}"
         if each.__name__ not in own:
@@ -59,7 +72,21 @@ def _frozen(cls: Any, eq: bool) -> Any:
     return cls
 
 
-def _values(names: Sequence[str]) -> Callable[[Any], object]:
+@contextmanager
+def _thawed(cls: Any) -> Iterator[None]:
+    """Let `dataclasses` derive from what is frozen a class of which it does not know that it is."""
+    all_params = [vars(each).get("__dataclass_params__") for each in cls.__mro__[1:]]
+    frozen = [params for params in all_params if params is not None and params.frozen]
+    for params in frozen:
+        params.frozen = False
+    try:
+        yield
+    finally:
+        for params in frozen:
+            params.frozen = True
+
+
+def _values(names: Sequence[str]) -> Callable[[Any], Any]:
     """What gets the values of some fields, which then are compared."""
     return attrgetter(*names) if names else lambda _: ()
 
@@ -78,6 +105,16 @@ def _eq(values: Callable[[Any], object]) -> Any:
         return values(self) == values(other) if type(other) is type(self) else NotImplemented
 
     return __eq__
+
+
+def _compare(operator: Callable[[Any, Any], bool], values: Callable[[Any], Any]) -> Any:
+    def compare(self: Any, other: object) -> Any:
+        if type(other) is not type(self):
+            return NotImplemented
+        return operator(values(self), values(other))
+
+    compare.__name__ = f"__{operator.__name__}__"
+    return compare
 
 
 def _hash(values: Callable[[Any], object]) -> Any:
@@ -101,6 +138,21 @@ def _guards(cls: Any, names: frozenset[str]) -> list[Any]:
         super(cls, self).__delattr__(name)
 
     return [__setattr__, __delattr__]
+
+
+def _get_state(names: Sequence[str]) -> Any:
+    def __getstate__(self: Any) -> list[object]:
+        return [getattr(self, name) for name in names]
+
+    return __getstate__
+
+
+def _set_state(names: Sequence[str]) -> Any:
+    def __setstate__(self: Any, state: Sequence[object]) -> None:
+        for name, value in zip(names, state, strict=True):
+            object.__setattr__(self, name, value)
+
+    return __setstate__
 
 
 def _init(cls: Any, fields: Sequence[dataclasses.Field[Any]]) -> Any:

@@ -25,8 +25,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
-from envoy.extensions.filters.listener.original_dst.v3 import original_dst_pb2
-from envoy.extensions.filters.listener.proxy_protocol.v3 import proxy_protocol_pb2
 from google.protobuf.any_pb2 import Any as AnyMessage
 from zope.interface import implementer
 
@@ -338,8 +336,12 @@ def are_wanted(message: Any) -> bool:
 def _implied(message: Any) -> Iterator[AnyMessage]:
     """The configurations of filters that come after those listed."""
     if message.use_original_dst.value:
-        yield _packed(original_dst_pb2.OriginalDst())
+        from envoy.extensions.filters.listener.original_dst.v3.original_dst_pb2 import OriginalDst
+
+        yield _packed(OriginalDst())
     if _has_proxy_header(message):
+        from envoy.extensions.filters.listener.proxy_protocol.v3 import proxy_protocol_pb2
+
         yield _packed(proxy_protocol_pb2.ProxyProtocol())
 
 

@@ -30,10 +30,9 @@ DENOMINATORS = {"HUNDRED": 100, "TEN_THOUSAND": 10_000, "MILLION": 1_000_000}
 
 _PLAIN = re.compile(r"[\w.+-]+\Z", re.ASCII)
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffe\uffff\ud800-\udfff]")
-_NUMBER = re.compile(
-    r"[-+]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[-+]?[0-9]+)?|0x[0-9a-f]+(?:\.[0-9a-f]*)?(?:p[-+]?"
-    r"[0-9]+)?|inf(?:inity)?|nan)\Z",
-    re.IGNORECASE,
+_NUMBER = (  # compiled when it is used, for it takes a millisecond
+    r"(?i)[-+]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[-+]?[0-9]+)?|0x[0-9a-f]+(?:\.[0-9a-f]*)?(?:p[-+]?"
+    r"[0-9]+)?|inf(?:inity)?|nan)\Z"
 )
 
 
@@ -94,7 +93,7 @@ def _of_scalar(value: object, text: str) -> Entry:
 
 def _of_text(text: str) -> Entry:
     digits = text.strip(" \t\n\v\f\r")
-    if len(digits) > MOST_READ or not _NUMBER.match(digits):
+    if len(digits) > MOST_READ or not re.match(_NUMBER, digits):
         return Entry(text)
     try:
         number = float.fromhex(digits) if "x" in digits[:3].lower() else float(digits)

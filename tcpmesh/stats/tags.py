@@ -57,13 +57,13 @@ class Rule(Protocol):
 
 
 class TagRule:
-    """A rule with an expression of our own.
+    """A rule with an expression of our own, which is compiled once a name is looked at.
 
     Without a second group it takes the value from the first, as Envoy has it
     (`metrics.v3.TagSpecifier.regex`).
     """
 
-    __slots__ = ("_mend", "_search", "_value_group", "first", "part", "tag")
+    __slots__ = ("_expression", "_mend", "_pattern", "first", "part", "tag")
 
     def __init__(
         self,
@@ -73,20 +73,22 @@ class TagRule:
         part: str = "",
         mend: Callable[[str], str] = str,
     ) -> None:
-        pattern = re.compile(expression)
+        self._expression = expression
+        self._pattern: re.Pattern[str] | None = None
         self.tag = tag
         self.first = first
         self.part = part
-        self._search = pattern.search
-        self._value_group = min(pattern.groups, 2)
         self._mend = mend
 
     def find(self, name: str) -> Cut | None:
         """See `Rule`."""
-        found = self._search(name)
+        pattern = self._pattern
+        if pattern is None:
+            pattern = self._pattern = re.compile(self._expression)
+        found = pattern.search(name)
         if found is None:
             return None
-        return self._mend(found.group(self._value_group)), found.span(1)
+        return self._mend(found.group(min(pattern.groups, 2))), found.span(1)
 
 
 ENDPOINT = "envoy.endpoint_address"

@@ -162,6 +162,17 @@ class WrongTests(ResourcesTestCase):
             f"expected a {LISTENER}", self.refused(response.SerializeToString(), LISTENER, "f.pb")
         )
 
+    def test_broken_bytes(self) -> None:
+        """Of a binary file with a resource that is not what it says it is, that is told."""
+        for kind in (CLUSTER, "envoy.service.discovery.v3.Resource"):
+            response = DiscoveryResponse()
+            url = f"type.googleapis.com/{kind}"
+            response.resources.add(type_url=url, value=b"\xff\xff")
+            self.assertIn(
+                f"what a resource has is no {kind}",
+                self.refused(response.SerializeToString(), CLUSTER, "f.pb"),
+            )
+
     def test_one_of_several(self) -> None:
         """Of several resources one that is wrong is left out, and told with its line."""
         text = json.dumps(

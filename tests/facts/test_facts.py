@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import pickle
 from dataclasses import field
 from typing import Any
 
@@ -63,6 +64,37 @@ class Derived(Pair):
     """One field more than another fact."""
 
     more: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Slotted:
+    """One whose instances have no dictionary."""
+
+    value: object
+    other: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class SlottedDerived(Slotted):
+    """One of those with a field more."""
+
+    more: int = 3
+
+
+@dataclass(frozen=True, order=True)
+class Ordered:
+    """One that is less or more than another."""
+
+    first: int
+    second: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Named:
+    """One whose arguments are all named."""
+
+    value: int
+    other: int = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,6 +223,53 @@ class FactsTests(SynchronousTestCase):
         self.assertEqual("Derived(left=1, right=None, more=2)", repr(Derived(1, more=2)))
         self.assertEqual(by_other(1, 2), by_other(1, 2))
 
+    def test_derived_is_frozen(self) -> None:
+        """What is derived is as frozen, equal and hashed as what it is derived from, and that still
+        is."""
+        derived = Derived(1, 2, 3)
+
+        for fact in (derived, Pair(1)):
+            with self.assertRaises(dataclasses.FrozenInstanceError):
+                fact.left = 2  # type: ignore[misc]
+        with self.assertRaises(dataclasses.FrozenInstanceError):
+            derived.more = 2  # type: ignore[misc]
+        self.assertEqual({derived: "found"}[Derived(1, 2, 3)], "found")
+        self.assertNotEqual(derived, Derived(1, 2, 4))
+        self.assertNotEqual(Derived(1, 2), Pair(1, 2))
+
+    def test_only_what_is_frozen_is_derived(self) -> None:
+        """The standard library refuses to derive from a fact what is not frozen."""
+        with self.assertRaisesRegex(TypeError, "cannot inherit non-frozen"):
+            dataclasses.dataclass(type("D", (Derived,), {"__annotations__": {}}))
+
+    def test_slots(self) -> None:
+        """One with slots has no dictionary, and can be copied and pickled all the same."""
+        for fact in (Slotted([1]), SlottedDerived([1], more=4)):
+            self.assertFalse(hasattr(fact, "__dict__"))
+            copies = [copy.copy(fact), copy.deepcopy(fact), pickle.loads(pickle.dumps(fact))]
+            self.assertEqual([fact] * 3, copies)
+            self.assertEqual(fact, dataclasses.replace(fact))
+            with self.assertRaises(dataclasses.FrozenInstanceError):
+                fact.value = 2  # type: ignore[misc]
+        self.assertEqual("SlottedDerived(value=1, other=2, more=3)", repr(SlottedDerived(1)))
+
+    def test_order(self) -> None:
+        """One with an order is compared by its fields, with its own kind only."""
+        ones = [Ordered(0, "b"), Ordered(1, "a"), Ordered(1, "b")]
+        for i, left in enumerate(ones):
+            for j, right in enumerate(ones):
+                self.assertEqual(
+                    (i < j, i <= j, i > j, i >= j),
+                    (left < right, left <= right, left > right, left >= right),
+                )
+        self.assertRaises(TypeError, lambda: ones[0] < Pair(1))  # type: ignore[operator]
+        self.assertEqual("Ordered.__lt__", Ordered.__lt__.__qualname__)
+
+    def test_arguments_by_name(self) -> None:
+        """Where arguments are to be named, a positional one is refused."""
+        self.assertEqual("Named(value=1, other=2)", repr(Named(value=1)))
+        self.assertRaisesRegex(TypeError, "positional", lambda: Named(1))  # type: ignore[call-arg]
+
     def test_is_a_dataclass(self) -> None:
         """Whatever works on dataclasses works on it."""
         quick = Quick(1)
@@ -212,18 +291,18 @@ class FactsTests(SynchronousTestCase):
         self.assertEqual("[Single(only=[...])]", repr(values))
 
     def test_others_are_left_to_the_standard_library(self) -> None:
-        """What is not frozen can be changed, and what has an order is compared."""
+        """What is not frozen can be changed, and what has other options has them."""
 
         @dataclass
         class Loose:
             value: int
 
-        @dataclass(frozen=True, order=True)
-        class Ordered:
+        @dataclass(frozen=True, repr=False)
+        class Silent:
             value: int
 
         loose = Loose(1)
         loose.value = 2
 
         self.assertEqual(Loose(2), loose)
-        self.assertLess(Ordered(1), Ordered(2))
+        self.assertNotIn("value", repr(Silent(1)))

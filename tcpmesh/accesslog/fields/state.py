@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from google.protobuf.json_format import MessageToDict
@@ -35,13 +36,16 @@ _RANGES = (
 range of characters.
 """
 
-_MASKED = re.compile("[" + "".join(f"{first}-{last}" for first, last in _RANGES) + "]")
+_MASKED = "[" + "".join(f"{first}-{last}" for first, last in _RANGES) + "]"
 
-_MASKS = {
-    chr(code): f"\\u{code:04x}"
-    for first, last in _RANGES
-    for code in range(ord(first), ord(last) + 1)
-}
+
+@cache
+def _masks() -> dict[str, str]:
+    return {
+        chr(code): f"\\u{code:04x}"
+        for first, last in _RANGES
+        for code in range(ord(first), ord(last) + 1)
+    }
 
 
 class TypedState(Typed):
@@ -51,7 +55,7 @@ class TypedState(Typed):
 
     def __str__(self) -> str:
         text = super().__str__()
-        return "".join(map(_MASKS.get, text, text)) if _MASKED.search(text) else text
+        return "".join(map(_masks().get, text, text)) if re.search(_MASKED, text) else text
 
 
 def _of_connection(info: StreamInfo, key: str) -> StateObject | None:

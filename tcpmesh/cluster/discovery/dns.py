@@ -22,9 +22,6 @@ from random import Random
 from typing import Any
 
 from envoy.config.core.v3.resolver_pb2 import DnsResolverOptions
-from envoy.extensions.network.dns_resolver.cares.v3.cares_dns_resolver_pb2 import (
-    CaresDnsResolverConfig,
-)
 from google.protobuf.any_pb2 import Any as AnyMessage
 from zope.interface import implementer
 
@@ -361,7 +358,7 @@ def wait_for_warm(cluster: Any) -> bool:
 def resolver_for(message: Any, context: MainContext) -> IDnsResolver:
     """The resolver that a `Cluster` or a `DnsCluster` names, else the one of all clusters."""
     named = named_resolver(message, context) or context.resolver
-    return named or _cares(CaresDnsResolverConfig(), context)
+    return named or _cares(context)
 
 
 def named_resolver(message: Any, context: MainContext) -> IDnsResolver | None:
@@ -376,22 +373,22 @@ def named_resolver(message: Any, context: MainContext) -> IDnsResolver | None:
     if "dns_resolution_config" in fields and message.HasField("dns_resolution_config"):
         given = message.dns_resolution_config
         return _cares(
-            CaresDnsResolverConfig(
-                resolvers=given.resolvers, dns_resolver_options=given.dns_resolver_options
-            ),
-            context,
+            context, resolvers=given.resolvers, dns_resolver_options=given.dns_resolver_options
         )
     resolvers = getattr(message, "dns_resolvers", ())
     tcp = getattr(message, "use_tcp_for_dns_lookups", False)
     if not resolvers and not tcp:
         return None
     options = DnsResolverOptions(use_tcp_for_dns_lookups=tcp)
-    return _cares(
-        CaresDnsResolverConfig(resolvers=resolvers, dns_resolver_options=options), context
+    return _cares(context, resolvers=resolvers, dns_resolver_options=options)
+
+
+def _cares(context: MainContext, **fields: Any) -> IDnsResolver:
+    """The resolver of a `CaresDnsResolverConfig` with these fields."""
+    from envoy.extensions.network.dns_resolver.cares.v3.cares_dns_resolver_pb2 import (
+        CaresDnsResolverConfig,
     )
 
-
-def _cares(config: CaresDnsResolverConfig, context: MainContext) -> IDnsResolver:
     packed = AnyMessage()
-    packed.Pack(config)
+    packed.Pack(CaresDnsResolverConfig(**fields))
     return build(packed, context)  # type: ignore[no-any-return]

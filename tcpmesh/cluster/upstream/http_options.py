@@ -8,13 +8,12 @@ import re
 from typing import Any, NamedTuple
 
 from envoy.config.core.v3.protocol_pb2 import Http1ProtocolOptions
-from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpProtocolOptions
 
 from tcpmesh.facts import dataclass
 from tcpmesh.wire.http1 import HEAD_LIMIT, MOST_FIELDS
 from tcpmesh.wire.http1_tunnel import LIMITS, HeadLimits
 
-_OPTIONS: str = HttpProtocolOptions.DESCRIPTOR.full_name
+_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _WORD = re.compile(r"(?<![0-9A-Za-z])[a-z]")
 
 
@@ -40,6 +39,8 @@ def http_messages(message: Any) -> HttpMessages:
         return HttpMessages(
             message.common_http_protocol_options, message.http_protocol_options, found
         )
+    from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpProtocolOptions
+
     options = HttpProtocolOptions()
     message.typed_extension_protocol_options[_OPTIONS].Unpack(options)
     explicit = options.explicit_http_config

@@ -6,19 +6,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpProtocolOptions
 
 from tcpmesh.config.checks.balancing import chosen
 from tcpmesh.config.checks.clusters import BY_NAME, kind_of
 from tcpmesh.config.fields.addresses import is_ip
 from tcpmesh.config.fields.values import nanoseconds
 from tcpmesh.config.messages.report import Report
-from tcpmesh.config.messages.types import extension_type, is_foreign, unpack
+from tcpmesh.config.messages.types import extension_type, is_foreign, type_of_url, unpack
 from tcpmesh.config.text.problems import FieldPath
 
 _MOST_HOSTS = 1024
 _BY_NAME = "envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig"
 _DNS_CLUSTER = "envoy.extensions.clusters.dns.v3.DnsCluster"
+_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _RESOLVERS = "envoy.extensions.network.dns_resolver."
 
 
@@ -160,7 +160,7 @@ def _check_by_name(cluster: Any, field_path: FieldPath, report: Report) -> None:
 def _check_options(cluster: Any, field_path: FieldPath, report: Report) -> None:
     """What Envoy demands for requests of HTTP, it demands where these options are written."""
     for name, packed in cluster.typed_extension_protocol_options.items():
-        options: Any = unpack(packed) if packed.Is(HttpProtocolOptions.DESCRIPTOR) else None
+        options: Any = unpack(packed) if type_of_url(packed.type_url) == _OPTIONS else None
         if options is None:
             continue
         wanted = options.upstream_http_protocol_options

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 import yaml
-from envoy.service.discovery.v3.discovery_pb2 import DiscoveryResponse, Resource
 from envoy.type.v3.token_bucket_pb2 import TokenBucket
 from google.protobuf.json_format import ParseDict, ParseError
 
@@ -56,6 +55,8 @@ def read_bucket(message: Any) -> Bucket:
 
 
 def _resources(path: str) -> list[Any]:
+    from envoy.service.discovery.v3.discovery_pb2 import DiscoveryResponse, Resource
+
     try:
         response = ParseDict(yaml.safe_load(content_of(path)), DiscoveryResponse())
     except OSError as error:

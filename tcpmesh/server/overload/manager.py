@@ -15,7 +15,6 @@ from envoy.config.overload.v3.overload_pb2 import (
     ScaleTimersOverloadActionConfig,
     ShrinkHeapConfig,
 )
-from envoy.extensions.resource_monitors.downstream_connections.v3 import downstream_connections_pb2
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import LoopingCall
@@ -23,6 +22,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from tcpmesh.config.fields.values import seconds
+from tcpmesh.config.messages.types import type_of_url
 from tcpmesh.interfaces import IResourceMonitor
 from tcpmesh.listener.accept_limit import GLOBAL_KEY
 from tcpmesh.registry import MainContext, build, build_checked, check_provides
@@ -41,7 +41,7 @@ from tcpmesh.values.overload import (
 
 log = Logger(namespace="main")
 
-LIMIT = downstream_connections_pb2.DownstreamConnectionsConfig
+LIMIT = "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig"
 """The one resource that acts by itself: workers keep it."""
 
 REFRESH_INTERVAL = 1.0
@@ -73,7 +73,7 @@ class OverloadManager:
         self._refreshed: float | None = None
         self._limit_name, self._most_connections = "", None
         for each in message.resource_monitors:
-            if each.typed_config.Is(LIMIT.DESCRIPTOR):
+            if type_of_url(each.typed_config.type_url) == LIMIT:
                 self._limit_name = each.name
                 self._most_connections = build(each.typed_config, context).most_connections
 
