@@ -7,6 +7,7 @@ would write, and nothing but the rooms judges them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -20,6 +21,7 @@ from google.protobuf.message import Message
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tcpmesh.config.messages.types import any_type
 from tcpmesh.connection.connection import Connection
 from tcpmesh.interfaces import IDnsResolver
 from tcpmesh.listener import listener
@@ -41,6 +43,8 @@ AnyMessage = TypeVar("AnyMessage", bound=Message)
 
 def parse(kind: type[AnyMessage], text: str) -> AnyMessage:
     """A message from YAML."""
+    for name in re.findall(r"type\.googleapis\.com/([\w.]+)", text):
+        any_type(name)  # whose module may not be imported yet
     message = kind()
     ParseDict(yaml.safe_load(text) or {}, message)
     return message

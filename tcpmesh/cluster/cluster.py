@@ -8,7 +8,6 @@ the two are the messages of `tcpmesh.values.link`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from dataclasses import fields, replace
 from functools import partial
 from operator import attrgetter
@@ -138,7 +137,7 @@ class Cluster:
         with all_or_nothing() as undo:
             self._build(message, context, undo)
 
-    def _build(self, message: Any, context: WorkerContext, undo: ExitStack) -> None:
+    def _build(self, message: Any, context: WorkerContext, undo: all_or_nothing) -> None:
         """What can fail, or has to be given back."""
         self.stats = ClusterStats(context.store, message.alt_stat_name or message.name)
         undo.callback(self.stats.scope.close)

@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, gatherResults, succeed
 
 from tcpmesh.cluster.health.checker import HealthCheck, HealthStats, HostCheck
 from tcpmesh.cluster.health.combined import CheckView, CombinedHealth
@@ -175,6 +175,8 @@ class HealthMonitor:
         """Fires once each host there is at this moment has a result of each health check; at once
         where there are none.
         """
+        if not self._checks:
+            return succeed(None)
         rounds = [check.first_round() for check in self._checks]
         return gatherResults(rounds, consumeErrors=True).addCallback(lambda results: None)
 

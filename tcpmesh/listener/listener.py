@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -119,7 +118,7 @@ class Listener(ServerFactory):
         message: Any,
         context: WorkerContext,
         find: Find | None,
-        undo: ExitStack,
+        undo: all_or_nothing,
         has_chains: bool,
     ) -> None:
         """What can fail, or has to be given back."""

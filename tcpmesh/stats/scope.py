@@ -112,10 +112,11 @@ class Scope:
     def _hold(
         self, family: Family[Stat], name: str, make: Callable[[str], Stat] | None = None
     ) -> Stat:
-        if self._accepts is not None and not self._accepts(self.prefix + name):
+        name = self.prefix + name
+        if self._accepts is not None and not self._accepts(name):
             return family.unseen()
-        self._scopes.lookups.add(self.prefix + name)
-        stat = family.obtain(self.prefix + name, make)
+        self._scopes.lookups.add(name)
+        stat = family.obtain(name, make)
         if stat not in self.held:
             self.held[stat] = family
             stat.holders += 1

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from typing import Any
 
-
 from tcpmesh.config.checks.balancing import chosen
 from tcpmesh.config.checks.clusters import BY_NAME, kind_of
 from tcpmesh.config.fields.addresses import is_ip

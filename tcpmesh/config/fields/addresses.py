@@ -19,12 +19,23 @@ def is_ip(text: str) -> bool:
     """Whether a text is an IPv4 or IPv6 address, without brackets; its zone (RFC 4007) must be one
     of this machine.
     """
+    if _is_ipv4(text):
+        return True
     try:
         ip = ipaddress.ip_address(text)
     except ValueError:
         return False
     zone = ip.scope_id if isinstance(ip, ipaddress.IPv6Address) else None
     return zone is None or zone.isdecimal() or (_is_of_a_link(ip) and zone in _interfaces())
+
+
+def _is_ipv4(text: str) -> bool:
+    """Whether a text is an IPv4 address, for which there is one spelling."""
+    try:
+        socket.inet_pton(socket.AF_INET, text)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _is_of_a_link(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
@@ -79,9 +90,10 @@ def address_key(address: Any) -> str:
     if address.HasField("pipe"):
         return str(address.pipe.path)
     socket_address = address.socket_address
-    if not is_ip(socket_address.address) or not socket_address.port_value:
+    host = str(socket_address.address)
+    if not is_ip(host) or not socket_address.port_value:
         return ""
-    ip = ipaddress.ip_address(socket_address.address)
-    host = f"[{ip}]" if ip.version == 6 else str(ip)
+    if not _is_ipv4(host):
+        host = f"[{ipaddress.ip_address(host)}]"
     namespace = socket_address.network_namespace_filepath
     return f"{host}:{socket_address.port_value}" + (f" in {namespace}" if namespace else "")

@@ -12,7 +12,6 @@ before: new handshakes go by it, and connections that are there notice nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -90,7 +89,7 @@ class _TlsSocket:
                 self._take_context()
             self._held = undo.pop_all()
 
-    def _obtain(self, undo: ExitStack, key: Hashable, make: Callable[[], Any]) -> Any:
+    def _obtain(self, undo: all_or_nothing, key: Hashable, make: Callable[[], Any]) -> Any:
         found = self._objects.obtain(key, make)
         undo.callback(self._objects.release, key)
         return found
