@@ -162,11 +162,11 @@ class TableTests(SynchronousTestCase):
         )
 
     def test_row(self) -> None:
-        """A row has medians, ratios to Envoy within a round, and how much the last is by the
+        """A row has the lowest of the rounds, what it is by Envoy's, and what the last is by the
         first.
         """
         self.assertIn(
-            "| CPU per new connection, µs | tcpmesh | 44.0 (0.80x) | 93.0 (0.82x) | 2.11 |",
+            "| CPU per new connection, µs | tcpmesh | 8.0 (0.80x) | 16.0 (0.80x) | 2.00 |",
             markdown(self.growth),
         )
 
@@ -174,7 +174,7 @@ class TableTests(SynchronousTestCase):
         """Where there is no figure there is a dash."""
         self.growth.points = [each for each in self.growth.points if each.size == 10]
 
-        self.assertIn("| envoy | 55.0 | - | - |", markdown(self.growth))
+        self.assertIn("| envoy | 10.0 | - | - |", markdown(self.growth))
 
     def test_failures(self) -> None:
         """What went wrong is on the page."""
