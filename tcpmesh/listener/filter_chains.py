@@ -19,6 +19,7 @@ from tcpmesh.listener.filter_chain import ChainFilters, FilterChain, Serving
 from tcpmesh.listener.matching.chain_match import ChainFinder
 from tcpmesh.listener.matching.tree import Choose, MatchingTree
 from tcpmesh.listener.updates import Difference, default_chain
+from tcpmesh.net.cooperator import do_all
 from tcpmesh.registry import UnknownExtension, WorkerContext
 from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.stream.stream_info import ListenerInfo, StreamInfo
@@ -65,8 +66,8 @@ class FilterChains:
         """By digests of their messages."""
         self._leaving: set[FilterChain] = set()
         """Those that have clients, though they are no more."""
-        self._wanted: Counter[Wanted] = Counter()
-        """What the chains want, and how many want each."""
+        self._wanted: Counter[int] = Counter()
+        """What the chains want, and how many want each: numbers, for a flag is slow to look up."""
         self._made: _Made | None = None
         self._ahead: _Building | None = None
         """Has chains that the next update wants."""
@@ -90,20 +91,27 @@ class FilterChains:
             building.give_back(made.chains)
         left = [self._chains[key] for key in self._chains.keys() - made.chains.keys()]
         come = [made.chains[key] for key in made.chains.keys() - self._chains.keys()]
-        self._wanted.update(chain.info.wanted for chain in come)
-        self._wanted.subtract(chain.info.wanted for chain in left)
+        self._wanted.update(chain.info.wanted.value for chain in come)
+        self._wanted.subtract(Counter(chain.info.wanted.value for chain in left))
         wanted = self._info.wanted
         for each, count in self._wanted.items():
             if count:
-                wanted |= each
+                wanted |= Wanted(each)
         self._made, self._chains, self.find = made, made.chains, made.find
         self.keeps_remote = Wanted.REMOTE_ADDRESS in wanted
         self.keeps_local = Wanted.LOCAL_ADDRESS in wanted
-        for chain in left:
+        self._leaving.update(chain for chain in left if chain.connections)
+        do_all(self._context.network.cooperator, self._closing(left))
+        return left
+
+    def _closing(self, chains: Iterable[FilterChain]) -> Iterator[None]:
+        """Close these, which no client finds any more, one in each step."""
+        for chain in chains:
             chain.close()
             chain.filters.drain()
-        self._leaving.update(chain for chain in left if chain.connections)
-        return left
+            if not chain.connections:
+                self._leaving.discard(chain)
+            yield
 
     def build_ahead(self, chains: Iterable[Any]) -> Iterator[None]:
         """Build these `listener.v3.FilterChain` for the next update, one in each step.  Of those

@@ -7,7 +7,7 @@ the same names: then they live on, with their values.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from operator import itemgetter
 from typing import Any
@@ -175,7 +175,8 @@ class Scopes:
         self.lookups = Lookups()
         self.kept_values = 0
         """How many values of an interval histograms keep as they are."""
-        self._at: dict[str, list[Scope]] = {}
+        self._at: dict[str, dict[Scope, None]] = {}
+        """Those at each prefix, in the order in which they were opened: there may be thousands."""
         self._declared: tuple[Declared, ...] | None = None
 
     def _make_histogram(self, name: str) -> Histogram:
@@ -187,7 +188,7 @@ class Scopes:
 
     def opened(self, scope: Scope) -> None:
         """There is a scope more."""
-        self._at.setdefault(scope.prefix, []).append(scope)
+        self._at.setdefault(scope.prefix, {})[scope] = None
 
     def renamed(self, prefix: str) -> None:
         """A scope at this prefix has a name more."""
@@ -203,10 +204,10 @@ class Scopes:
     ) -> None:
         """A scope that had all this has closed."""
         prefix = scope.prefix
-        others = self._at.get(prefix, [])
+        others = self._at.get(prefix, {})
         if scope not in others:
             return
-        others.remove(scope)
+        del others[scope]
         if not others:
             del self._at[prefix]
         if held or declared:
@@ -272,7 +273,7 @@ class Scopes:
 _PLACES = {kind: place for place, kind in enumerate(Names._fields)}
 
 
-def _declares(scopes: list[Scope] | tuple[Scope, ...], kind: str, name: str) -> bool:
+def _declares(scopes: Iterable[Scope], kind: str, name: str) -> bool:
     for scope in scopes:
         for declared in scope.declared:
             if name in getattr(declared, kind):

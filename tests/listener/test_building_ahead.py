@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 
 from tcpmesh.listener.filter_chain import ChainFilters
 from tcpmesh.listener.updates import MANY, PART, in_parts
-from tcpmesh.net.cooperator import SLICE, shared_cooperator
+from tcpmesh.net.cooperator import AT_ONCE, SLICE, shared_cooperator
 from tcpmesh.registry import UnknownExtension
 from tests.listener.test_filter_chains import ChainTestCase, listener_of, proxied, says
 from tests.turns import turn
@@ -234,16 +234,41 @@ class PartsTests(ChainTestCase):
 class ManyTests(ChainTestCase):
     """A tcp_proxy in each chain."""
 
-    def test_clients(self) -> None:
-        """Clients of chains that were built ahead are served as others, and leave nothing."""
+    def setUp(self) -> None:
+        super().setUp()
         self.mesh.add_cluster("c", "127.0.0.2:80")
         self.mesh.upstream("127.0.0.2:80")
         self.serve(says("first"), more=ORIGINAL_DST)
+
+    def many(self) -> Any:
+        """The listener with many of these chains."""
         chains = [
             proxied(f"n{i}", f"destination_port: {i + 101}", fields=f"idle_timeout: {i + 1}s,")
             for i in range(COUNT)
         ]
-        message = listener_of(*chains, more=ORIGINAL_DST)
+        return listener_of(*chains, more=ORIGINAL_DST)
+
+    def test_leave(self) -> None:
+        """Of many chains that an update does not have any more some are closed in each turn; where
+        the last client of one leaves before its turn, nothing is left of it either.
+        """
+        self.mesh.listeners.add_or_update(self.many())
+        clients = [self.mesh.redirect(f"127.0.0.1:{i + 101}") for i in range(COUNT)]
+        (listener,) = self.mesh.worker.listeners._listeners.values()
+        chains = list(listener.chains)
+        self.mesh.listeners.add_or_update(listener_of(says("first"), more=ORIGINAL_DST))
+        self.assertEqual(AT_ONCE, sum(each.is_closed for each in chains))
+        self.assertEqual(COUNT + 1, len(list(listener.chains)))
+        for client in clients:
+            client.transport.abortConnection()
+        self.mesh.pump()
+        self.assertTrue(all(each.is_closed for each in chains))
+        self.assertEqual(["first"], [each.info.filter_chain_name for each in listener.chains])
+        self.assertEqual({}, self.mesh.stats("tcp.t."))
+
+    def test_clients(self) -> None:
+        """Clients of chains that were built ahead are served as others, and leave nothing."""
+        message = self.many()
         self.mesh.network.cooperator.coiterate(self.mesh.listeners.prepare(message))
         self.mesh.pump()
         self.mesh.listeners.add_or_update(message)

@@ -82,15 +82,15 @@ def _entries(chains: Iterable[tuple[Any, Any]]) -> list[Entry]:
 class Leaf:
     """The end of a path: one chain."""
 
-    __slots__ = ("_chain", "_entry")
+    __slots__ = ("_entry", "chain")
 
     def __init__(self, entry: Entry) -> None:
         self._entry = entry
-        self._chain = entry.chain
+        self.chain = entry.chain
 
     def find(self, info: StreamInfo) -> Any:
         """That chain."""
-        return self._chain
+        return self.chain
 
     def entries(self) -> Iterator[Entry]:
         """The chain with its match."""
@@ -178,6 +178,8 @@ def _level(entries: list[Entry], depth: int) -> Node | None:
 
 def _changed(node: Node | None, depth: int, gone: list[Entry], come: list[Entry]) -> Node | None:
     """The same without some chains and with others; what they do not touch is shared."""
+    if isinstance(node, Leaf) and not come:  # as of thousands that go, each from its own place
+        return None if any(each.chain == node.chain for each in gone) else node
     if not isinstance(node, Level) or any(each.said & BEFORE[node.depth] for each in come):
         leaving = {each.chain for each in gone}
         kept = {each.chain: each for each in (node or NOTHING).entries()}
