@@ -162,7 +162,7 @@ class BytesContract(HarnessTestCase):
         await self.harness.until(lambda: new.ended, "EOF")
         server.transport.loseConnection()
         await self.harness.until(lambda: new.lost, "the loss")
-        self.assertEqual((["made", "data"], ["data", "eof", "lost"]), (server.events, new.events))
+        self.assertEqual((["made", "data"], ["data", "eof", "lost"]), (server.story, new.story))
         self.harness.recorders.remove(server)
 
     async def test_protocol_replaced_inside_a_delivery(self) -> None:

@@ -82,7 +82,7 @@ class HalfCloseContract(HarnessTestCase):
         server.transport.write(b"answer")
         await self.receives(client, b"answer")
         await self.harness.settle()
-        self.assertEqual(["made", "fin", "data"], client.events)
+        self.assertEqual(["made", "fin", "data"], client.story)
 
     async def test_fin_with_a_producer(self) -> None:
         """FIN is sent after a full buffer though a paused producer is registered."""
