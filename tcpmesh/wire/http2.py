@@ -6,6 +6,8 @@ and to stop between any two.
 
 from __future__ import annotations
 
+import struct
+
 HEAD = 9
 LARGEST = HEAD + (1 << 14)
 """Bytes of the largest frame that a peer may send unless it is told otherwise."""
@@ -16,6 +18,9 @@ PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 5, 6, 7, 8, 9
 
 PADDED = 0x8
 """The flag of a DATA frame that has padding, be it all that it has."""
+
+
+_HEAD = struct.Struct(">IBI")
 
 
 class FrameTooLarge(Exception):
@@ -87,6 +92,11 @@ def stream_of(frame: bytes) -> int:
 def has_data(frame: bytes) -> bool:
     """Whether it is a DATA frame with bytes, none of which is padding."""
     return frame[3] == DATA and len(frame) > HEAD and not frame[4] & PADDED
+
+
+def data_head(stream: int, size: int) -> bytes:
+    """What goes before so many bytes of a stream, less than 16 MiB, in a frame without flags."""
+    return _HEAD.pack(size << 8 | DATA, 0, stream)
 
 
 def goaway(frame: bytes) -> tuple[int, int] | None:

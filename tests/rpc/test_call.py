@@ -9,7 +9,7 @@ from h2.errors import ErrorCodes
 from h2.settings import SettingCodes
 
 from tcpmesh.rpc.call import MOST_BUFFERED
-from tcpmesh.rpc.http2.outgoing import SENT_AT_ONCE
+from tcpmesh.rpc.http2.outgoing import BYTES_AT_ONCE
 from tcpmesh.wire.grpc import framed
 from tests.rpc.called import HEAD, METHOD, Call, Observer, RpcTestCase, packed, text
 
@@ -283,7 +283,7 @@ class StreamTests(RpcTestCase):
         line.h2.increment_flow_control_window(1 << 24)
         line.flush()
         self.pump()
-        large = text("x" * (SENT_AT_ONCE * 16384 + 5000))
+        large = text("x" * (BYTES_AT_ONCE + 5000))
         stream.send(large)
         self.assertLess(0, stream.buffered)
         self.pump()

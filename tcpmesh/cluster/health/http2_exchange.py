@@ -48,7 +48,7 @@ class ProbeLimits:
         self._left = self._most
         self._small_left = MOST_SMALL_FRAMES
 
-    def sent(self) -> None:
+    def sent(self, count: int = 1) -> None:
         """The host gets a frame, and may send no more for that."""
 
     def allows(self, frame: bytes) -> bool:

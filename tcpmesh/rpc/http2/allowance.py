@@ -22,8 +22,8 @@ it.
 class FrameLimits(Protocol):
     """Which frames a host may send."""
 
-    def sent(self) -> None:
-        """The host gets a frame."""
+    def sent(self, count: int = 1) -> None:
+        """The host gets so many frames."""
 
     def allows(self, frame: bytes) -> bool:
         """A frame has come; whether it may."""
@@ -44,9 +44,9 @@ class Allowance:
         self._left = float(MOST)
         self._since = clock.seconds()
 
-    def sent(self) -> None:
-        """The host gets a frame."""
-        self._left = min(self._left + PER_FRAME, MOST)
+    def sent(self, count: int = 1) -> None:
+        """The host gets so many frames."""
+        self._left = min(self._left + count * PER_FRAME, MOST)
 
     def allows(self, frame: bytes) -> bool:
         """A frame has come; whether it may."""

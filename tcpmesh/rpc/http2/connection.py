@@ -4,7 +4,7 @@ Theory of operation.  `wire/http2.py` cuts frames out of what comes, h2 reads ea
 goes to the stream that it concerns.  A response is taken at once, whatever its size, so a host's
 windows are opened again with each frame, and nothing is kept here.  What is sent has to wait for
 three things: the host's window for the stream, its window for the connection, and the socket.  So
-each stream has a queue, and streams take turns, a frame each.
+each stream has a queue, and streams take turns, a few frames each.
 
 A tunnel (`TwoWayStream`) is another thing: what comes for it has to wait for a client.  Its own
 window is opened as the client takes what came, and that of the connection at once, so that a slow
@@ -91,6 +91,7 @@ class Http2Connection(QuietProtocol):
 
     __slots__ = (
         "_allowance",
+        "_flushes_soon",
         "_h2",
         "_heads",
         "_incoming",
@@ -132,6 +133,8 @@ class Http2Connection(QuietProtocol):
         self._outgoing = Outgoing(
             self._h2, network.clock, self._allowance, self._flush, self._has_sent_all
         )
+        self._flushes_soon = False
+        """Whether what waits for the socket is given to it in this turn of the loop."""
         self._untold = 0
         """Bytes of tunnels that have come, and of which the host was not told."""
         self.had_streams = False
@@ -192,9 +195,17 @@ class Http2Connection(QuietProtocol):
             self.leave()
 
     def wants_to_send(self, stream: Http2Stream) -> None:
-        """There is more to send of this one."""
+        """There is more to send of this one.  Others that are served in this turn may have more,
+        too, and the socket takes all of it as one.
+        """
         self._outgoing.add(stream)
-        self._outgoing.send()
+        if self._outgoing.put() and not self._flushes_soon:
+            self._flushes_soon = True
+            self._network.call_soon(self._flush_all)
+
+    def _flush_all(self) -> None:
+        self._flushes_soon = False
+        self._outgoing.flush()
 
     def give_up(self, stream: Http2Stream, reset: Reset) -> None:
         """Break a stream off."""
@@ -297,11 +308,14 @@ class Http2Connection(QuietProtocol):
             frame = self._incoming.frames.take()
             if frame is None:
                 return False
-            if not self._is_for_tunnel(frame) and not self._allowance.allows(frame):
-                return self._wrong("too many frames", ErrorCodes.ENHANCE_YOUR_CALM)
-            if not self._heads.allows(frame, self._streams, self._h2.highest_outbound_stream_id):
-                return self._wrong("header fields without end", ErrorCodes.ENHANCE_YOUR_CALM)
-            self._read(frame)
+            tunnel = self._tunnel_of(frame)
+            if tunnel is None or not self._passes_on(tunnel, frame):
+                if tunnel is None and not self._allowance.allows(frame):
+                    return self._wrong("too many frames", ErrorCodes.ENHANCE_YOUR_CALM)
+                last = self._h2.highest_outbound_stream_id
+                if not self._heads.allows(frame, self._streams, last):
+                    return self._wrong("header fields without end", ErrorCodes.ENHANCE_YOUR_CALM)
+                self._read(frame)
         except FrameTooLarge as e:
             return self._wrong(str(e), ErrorCodes.FRAME_SIZE_ERROR)
         except H2Error as e:
@@ -311,16 +325,22 @@ class Http2Connection(QuietProtocol):
         self._outgoing.send()  # and with it what h2 answers
         return True
 
-    def _is_for_tunnel(self, frame: bytes) -> bool:
-        """Whether it has bytes of a tunnel, which may come in pieces as small as a host likes."""
-        if (
-            http2.kind_of(frame) != http2.DATA
-            or len(frame) == http2.HEAD
-            or frame[4] & http2.PADDED
-        ):
-            return False
+    def _tunnel_of(self, frame: bytes) -> TwoWayStream | None:
+        """The tunnel of which it has bytes, which may come in pieces as small as a host likes."""
+        if not http2.has_data(frame):
+            return None
         stream = self._streams.get(http2.stream_of(frame))
-        return stream is not None and stream.is_two_way
+        return stream if isinstance(stream, TwoWayStream) else None
+
+    def _passes_on(self, tunnel: TwoWayStream, frame: bytes) -> bool:
+        """Take a frame that has bytes of a tunnel and nothing else; whether it is one."""
+        size = len(frame) - http2.HEAD
+        if frame[4] or not tunnel.status or not self._h2.count_received(tunnel.id, size):
+            return False
+        self._take_for_tunnel(size)
+        if tunnel.observer is not None:
+            tunnel.observer.on_data(frame[http2.HEAD :])
+        return True
 
     def _wrong(self, why: str, code: ErrorCodes | None = None) -> bool:
         """The host is hung up on; False."""

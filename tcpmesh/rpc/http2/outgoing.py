@@ -1,5 +1,5 @@
-"""What a connection has to send: streams take turns, a frame each, as far as the host's windows and
-the socket allow.
+"""What a connection has to send: streams take turns, a few frames each, as far as the socket and
+the windows of the host allow.
 """
 
 from __future__ import annotations
@@ -13,10 +13,13 @@ from tcpmesh.rpc.http2.codec import Http2Codec
 from tcpmesh.rpc.http2.stream import Http2Stream
 
 SENT_AT_ONCE = 64
-"""Frames that are sent in one turn of the loop."""
+"""Streams that have their turn in one turn of the loop."""
+
+BYTES_AT_ONCE = 1 << 20
+"""Bytes after which no further one has its turn."""
 
 LARGEST_SENT = 1 << 16
-"""Bytes of one frame, where the host takes larger ones: other streams have their turn too."""
+"""Bytes of a stream's turn, and of what the socket is given as one."""
 
 
 class Outgoing:
@@ -37,6 +40,7 @@ class Outgoing:
         "_limits",
         "_more",
         "_streams",
+        "_unflushed",
     )
 
     def __init__(
@@ -57,6 +61,8 @@ class Outgoing:
         self._is_paused = False
         """Whether the socket takes no more for now."""
         self._is_sending = False
+        self._unflushed = 0
+        """Bytes of streams that the socket was not given yet."""
         self._more: IDelayedCall | None = None
         """The call that sends what was too much for one turn."""
 
@@ -76,47 +82,59 @@ class Outgoing:
 
     def send(self) -> None:
         """Send what may be sent, and what else is to be."""
+        if self.put():
+            self.flush()
+
+    def put(self) -> bool:
+        """Make frames of what may be sent, for the socket to take with `flush`.
+
+        :return: whether that is to be called; not where one of the streams was told that all is
+            sent, and has more.
+        """
         if self._is_sending:
-            return  # one of them was told that all is sent, and has more
+            return False
         self._is_sending = True
         try:
             self._send_frames()
         finally:
             self._is_sending = False
-        self._flush()
         if self._streams and not self._is_paused and self._more is None:
             self._more = self._clock.callLater(0, self._send_more)
+        return True
+
+    def flush(self) -> None:
+        """Have the socket take what there is."""
+        self._unflushed = 0
+        self._flush()
 
     def _send_frames(self) -> None:
-        streams, unflushed = self._streams, 0
+        streams, sent = self._streams, 0
         for _ in range(SENT_AT_ONCE):
-            if not streams or self._is_paused:
+            if not streams or self._is_paused or sent >= BYTES_AT_ONCE:
                 return
             stream = next(iter(streams))
             del streams[stream]
-            size = self._send_frame(stream)
+            size = self._send_some(stream)
             if size is not None:
                 self.add(stream)
-                unflushed += size
-            if unflushed >= LARGEST_SENT:
-                unflushed = 0
-                self._flush()  # so that the socket can say that it takes no more
+                sent += size
+                self._unflushed += size
+            if self._unflushed >= LARGEST_SENT:
+                self.flush()  # so that the socket can say that it takes no more
 
     def _send_more(self) -> None:
         self._more = None
         self.send()
 
-    def _send_frame(self, stream: Http2Stream) -> int | None:
+    def _send_some(self, stream: Http2Stream) -> int | None:
         """Send some of a stream: so many bytes; `None` where it has to wait for a window."""
         h2, waiting = self._h2, stream.buffered
-        window = h2.local_flow_control_window(stream.id)
-        size = min(window, h2.max_outbound_frame_size, LARGEST_SENT, waiting)
+        size = min(h2.local_flow_control_window(stream.id), LARGEST_SENT, waiting)
         if size <= 0 < waiting:
             return None
         piece = stream.take(size)
         stream.is_last = stream.is_ended and not stream.buffered
-        h2.send_data(stream.id, piece, end_stream=stream.is_last)
-        self._limits.sent()
+        self._limits.sent(h2.send_bytes(stream.id, piece, stream.is_last))
         stream.sent()
         if stream.is_last:
             self._ended(stream)

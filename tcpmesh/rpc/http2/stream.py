@@ -140,8 +140,8 @@ class Http2Stream:
         """Bytes that wait for room at the host, or for a connection."""
         return len(self._queue)
 
-    def send(self, data: bytes) -> None:
-        """Send a part of the body; nothing where the stream is over."""
+    def send(self, data: bytes | memoryview) -> None:
+        """Send a part of the body, of which nothing is kept; nothing where the stream is over."""
         if self.is_open and not self.is_ended:
             self._queue += data
             self._wants_to_send()
@@ -183,7 +183,8 @@ class Http2Stream:
 
     def take(self, most: int) -> bytes:
         """The next bytes to send."""
-        piece = bytes(self._queue[:most])
+        with memoryview(self._queue) as queue, queue[:most] as part:
+            piece = bytes(part)
         del self._queue[:most]
         return piece
 

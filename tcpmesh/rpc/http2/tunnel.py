@@ -374,9 +374,9 @@ class Http2Tunnel(TunnelWriteSide):
                 self._report_lost()
             return False
         if self._held:
-            data = bytes(self._held[: self._read_size])
-            del self._held[: len(data)]
-            self._receive(memoryview(data))
+            held, size = self._held, self._read_size
+            self._held = held[size:]
+            self._receive(memoryview(held)[:size])
             return True
         self._incoming = Incoming.TOLD
         if IHalfCloseableProtocol.providedBy(self._protocol):

@@ -83,7 +83,7 @@ class TunnelWriteSide(OnTransport):
         if stream is None or self._after is not After.NOTHING or not stream.is_open:
             self._dropped += len(data)
             return
-        stream.send(bytes(data))
+        stream.send(data)
         if self._streaming and not self._producer_paused and 0 < self._mark < self.buffered:
             self._producer_paused = True
             self._producer.pauseProducing()
