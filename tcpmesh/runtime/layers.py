@@ -256,9 +256,11 @@ class Layers:
         return found, errors
 
     def _change(
-        self, changed: Mapping[str, None], found: list[Values | None]
+        self, changed: dict[str, None], found: list[Values | None]
     ) -> Generator[None, None, None]:
-        """These layers have these values now, and these keys perhaps others than before."""
+        """These layers have these values now, and these keys, of which none are left in the end,
+        perhaps others than before.
+        """
         new = {id(layer): values for layer, values in zip(self._read_again, found, strict=True)}
         stack = [new.get(id(layer), layer.values) for layer in self._layers]
         change = self.runtime.change()
@@ -278,10 +280,12 @@ class Layers:
         change.make()
         yield
         telling.end(self._set_since(changed))
-        # To let go of as many values takes as long.
-        for waste in (before, stack):
+        stack.clear()  # these hold now
+        yield from _let_go(before)
+        while changed:
+            for _ in range(min(STEP, len(changed))):
+                changed.popitem()
             yield
-            waste.clear()
         while self.runtime.settle(STEP):
             yield
 
@@ -381,6 +385,20 @@ def _compare(
             yield
         if before.get(key) != after.get(key):
             changed[key] = None
+
+
+def _let_go(waste: list[Values | None]) -> Generator[None, None, None]:
+    """To free many values takes long: a few in a step.  The mappings stay whole, for somebody may
+    still be looking at them.
+    """
+    while waste:
+        values = waste.pop() or {}
+        keys, entries = list(values), list(values.values())
+        del values
+        yield
+        while keys:
+            del keys[-STEP:], entries[-STEP:]
+            yield
 
 
 def _at_once(reading: Reading) -> tuple[list[Values | None], int]:

@@ -80,6 +80,7 @@ class OnRelay(HarnessTestCase):
     """The base of suites about a relay."""
 
     front: Front
+    client: Any
 
     async def relayed(
         self,
@@ -101,6 +102,7 @@ class OnRelay(HarnessTestCase):
         ]
         upstream = self.harness.listen(Server(server), self.harness.new_address(backend))
         self.front = Front(self.harness, upstream.getHost(), flush_timeout, mark)
+        self.client = client
         frontend = self.harness.listen(Server(self.front))
         factory = Client(client)
         self.harness.network.connect(frontend.getHost(), factory, PATIENCE)
@@ -110,6 +112,17 @@ class OnRelay(HarnessTestCase):
                 "a relayed connection",
             )
         return client, server
+
+    async def fill_buffers(self, near: Any, far: Any) -> int:
+        """Let `far` stop reading, and `near` write until the relay has paused it, for the kernel
+        takes no more; how many bytes it wrote.
+
+        That `near` is not read for a moment is no proof: what leads from the relay to `far` may
+        take more only now, and then the relay holds nothing.
+        """
+        relay = self.front.relay
+        direction = relay.from_downstream if near is self.client else relay.from_upstream
+        return await self.harness.fill_buffers(near, far, lambda: direction.full)
 
     async def over(self, *recorders: OneWayRecordingProtocol) -> None:
         """Wait until the relay has finished and the recorders have lost their connections."""

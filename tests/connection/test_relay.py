@@ -182,7 +182,7 @@ class RelayContract(OnRelay):
         """
         bound = 2 * 50_000 + self.begun
         client, server = await self.relayed(mark=50_000)
-        written = await self.harness.fill_buffers(client, server)
+        written = await self.fill_buffers(client, server)
         down = self.front.relay.from_downstream
         self.assertLessEqual(down.buffered, bound)
         self.assertGreater(down.buffered, 0)
@@ -206,7 +206,7 @@ class RelayContract(OnRelay):
     async def test_one_direction_is_clogged(self) -> None:
         """A direction that is stuck does not hold up the other."""
         client, server = await self.relayed()
-        await self.harness.fill_buffers(client, server)
+        await self.fill_buffers(client, server)
         server.transport.write(pattern(0, BULK))
         await self.receives(client, pattern(0, BULK))
 
@@ -258,7 +258,7 @@ class RelayContract(OnRelay):
         """FIN of either side waits for all bytes before it, through full buffers on the way."""
         for near, far in ((0, 1), (1, 0)):
             ends = await self.relayed()
-            written = await self.harness.fill_buffers(ends[near], ends[far])
+            written = await self.fill_buffers(ends[near], ends[far])
             ends[near].transport.loseWriteConnection()
             await self.harness.settle()
             ends[far].transport.resumeProducing()
@@ -269,8 +269,8 @@ class RelayContract(OnRelay):
     async def test_both_fins_behind_full_buffers(self) -> None:
         """Both directions full, both sides send FIN, then both read: all arrives."""
         client, server = await self.relayed()
-        first = await self.harness.fill_buffers(client, server)
-        second = await self.harness.fill_buffers(server, client)
+        first = await self.fill_buffers(client, server)
+        second = await self.fill_buffers(server, client)
         for end in (client, server):
             end.transport.loseWriteConnection()
         for end in (client, server):
@@ -328,7 +328,7 @@ class RelayContract(OnRelay):
         client.transport.write(b"question")
         client.transport.loseWriteConnection()
         await self.harness.until(lambda: server.ended, "EOF")
-        await self.harness.fill_buffers(server, client)
+        await self.fill_buffers(server, client)
         client.transport.abortConnection()
         await self.over(client, server)
         self.assertTrue(server.lost_to(ConnectionLost), server.reason)
@@ -339,8 +339,8 @@ class RelayContract(OnRelay):
         """
         for near, far in ((0, 1), (1, 0)):
             ends = await self.relayed()
-            written = await self.harness.fill_buffers(ends[near], ends[far])
-            await self.harness.fill_buffers(ends[far], ends[near])
+            written = await self.fill_buffers(ends[near], ends[far])
+            await self.fill_buffers(ends[far], ends[near])
             ends[near].transport.abortConnection()
             await self.harness.settle()
             self.assertFalse(ends[far].lost)
@@ -375,8 +375,8 @@ class RelayContract(OnRelay):
         for near, far in ((0, 1), (1, 0)):
             ends = await self.relayed()
             survivor, other = ends[near], ends[far]
-            await self.harness.fill_buffers(survivor, other)
-            written = await self.harness.fill_buffers(other, survivor)
+            await self.fill_buffers(survivor, other)
+            written = await self.fill_buffers(other, survivor)
             other.transport.abortConnection()
             await self.harness.until(
                 lambda s=survivor: not s.transport.buffered,  # type: ignore[misc]
@@ -400,7 +400,7 @@ class RelayContract(OnRelay):
             survivor, other = ends[near], ends[far]
             survivor.transport.write(pattern(0, BULK))
             await self.receives(other, pattern(0, BULK))
-            written = await self.harness.fill_buffers(other, survivor)
+            written = await self.fill_buffers(other, survivor)
             other.transport.abortConnection()
             await self.harness.settle()
             relay, dropped = self.front.relay, other.transport.dropped
@@ -463,7 +463,7 @@ class RelayContract(OnRelay):
         has.
         """
         client, server = await self.relayed()
-        await self.harness.fill_buffers(client, server)
+        await self.fill_buffers(client, server)
         self.front.relay.close()
         await self.harness.until(lambda: self.front.finished, "the end of the relay")
         server.transport.resumeProducing()

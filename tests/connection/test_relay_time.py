@@ -103,7 +103,7 @@ class TimeTests(OnRelay, TestCase):
         """
         client, server = await self.relayed(mark=200_000)
         self.front.relay.watch_idle(idle_queue(self.harness.network.timers, 8))
-        await self.harness.fill_buffers(client, server)
+        await self.fill_buffers(client, server)
         server.transport.read_size = 5_000
         server.on_data = server.transport.pauseProducing
         for _ in range(10):
@@ -117,8 +117,8 @@ class TimeTests(OnRelay, TestCase):
         """
         client, server = await self.relayed()
         self.front.relay.watch_idle(idle_queue(self.harness.network.timers, 8))
-        await self.harness.fill_buffers(client, server)
-        await self.harness.fill_buffers(server, client)
+        await self.fill_buffers(client, server)
+        await self.fill_buffers(server, client)
         client.transport.abortConnection()
         for _ in range(4):
             server.transport.write(bytes(1000))

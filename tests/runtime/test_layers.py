@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import yaml
 from envoy.config.bootstrap.v3.bootstrap_pb2 import Bootstrap
 from google.protobuf.json_format import ParseDict
 
+from twisted.internet.base import DelayedCall
 from twisted.internet.task import Clock, Cooperator
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -142,6 +143,39 @@ class DiscoveredTests(LayersTestCase):
         self.settle()
         self.assertEqual({"x": "1", "y": "3"}, self.texts(made))
         self.assertEqual(4, self.stats()["load_success"])
+
+    def test_let_go_in_steps(self) -> None:
+        """A step lets go of some values that are no more, and of no more of them than it would
+        compare.
+        """
+        gone: list[int] = []
+
+        class Noticed(Entry):
+            def __del__(self) -> None:
+                gone.append(0)
+
+        message = Bootstrap()
+        layer = {"name": "rtds", "rtds_layer": {"name": "x"}}
+        ParseDict({"layered_runtime": {"layers": [layer]}}, message)
+        made = Layers(message, "", self.store, lambda message: None)
+        size = 10 * layers.STEP
+        for _ in range(2):  # of the second ones none counts, for they are as the first are
+            made.discovered("rtds", {f"k{number}": Noticed(f"{number}") for number in range(size)})
+        steps: list[Callable[[], object]] = []
+
+        def later(step: Callable[[], object]) -> DelayedCall:
+            steps.append(step)
+            return DelayedCall(0.0, step, (), {}, lambda call: None, lambda call: None)
+
+        made.start(self.clock, Cooperator(lambda: lambda: True, later))
+        self.addCleanup(made.stop)
+        made.discovered("rtds", {})
+        most = before = 0
+        while steps:
+            steps.pop()()
+            most, before = max(most, len(gone) - before), len(gone)
+        self.assertEqual(2 * size, len(gone))
+        self.assertLessEqual(most, layers.STEP)
 
     def test_two(self) -> None:
         """Of two layers the later one wins, in whatever order their values come, also while others
