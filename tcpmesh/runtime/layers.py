@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from itertools import chain, count
+from sys import getrefcount
 from typing import Any
 
 from envoy.config.bootstrap.v3.bootstrap_pb2 import RuntimeLayer
@@ -47,6 +48,9 @@ MOST_TEXT = 1 << 18
 
 FIRST_LOADS = 2
 """Envoy reads its layers once when it begins and once more when it is built, and counts both."""
+
+OUR_REFERENCES = 2
+"""To an object that only a variable has, while Python is asked how many there are."""
 
 Values = Mapping[str, Entry]
 Changes = dict[str, "Entry | None"]
@@ -388,17 +392,16 @@ def _compare(
 
 
 def _let_go(waste: list[Values | None]) -> Generator[None, None, None]:
-    """To free many values takes long: a few in a step.  The mappings stay whole, for somebody may
-    still be looking at them.
+    """To free many values takes long, for each has to be fetched into the processor's cache: a few
+    in a step.  A mapping at which somebody is still looking stays whole, and is freed by them.
     """
     while waste:
-        values = waste.pop() or {}
-        keys, entries = list(values), list(values.values())
-        del values
-        yield
-        while keys:
-            del keys[-STEP:], entries[-STEP:]
-            yield
+        values = waste.pop()
+        if isinstance(values, dict) and getrefcount(values) <= OUR_REFERENCES:
+            while values:
+                for _ in range(min(STEP, len(values))):
+                    values.popitem()
+                yield
 
 
 def _at_once(reading: Reading) -> tuple[list[Values | None], int]:

@@ -177,6 +177,17 @@ class DiscoveredTests(LayersTestCase):
         self.assertEqual(2 * size, len(gone))
         self.assertLessEqual(most, layers.STEP)
 
+    def test_looked_at(self) -> None:
+        """Whoever is still looking at values that are no more sees all of them."""
+        message = Bootstrap()
+        layer = {"name": "rtds", "rtds_layer": {"name": "x"}}
+        ParseDict({"layered_runtime": {"layers": [layer]}}, message)
+        made = Layers(message, "", self.store, lambda message: None)
+        made.discovered("rtds", {"a": Entry("1"), "b": Entry("2")})
+        ((_, seen),) = made.shown()
+        made.discovered("rtds", {})
+        self.assertEqual(["a", "b"], list(seen))
+
     def test_two(self) -> None:
         """Of two layers the later one wins, in whatever order their values come, also while others
         are being worked out.
