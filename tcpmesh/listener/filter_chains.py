@@ -101,7 +101,8 @@ class FilterChains:
         self.keeps_remote = Wanted.REMOTE_ADDRESS in wanted
         self.keeps_local = Wanted.LOCAL_ADDRESS in wanted
         self._leaving.update(chain for chain in left if chain.connections)
-        do_all(self._context.network.cooperator, self._closing(left))
+        if left:
+            do_all(self._context.network.cooperator, self._closing(left))
         return left
 
     def _closing(self, chains: Iterable[FilterChain]) -> Iterator[None]:

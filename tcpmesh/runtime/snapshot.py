@@ -2,7 +2,8 @@
 
 A change of a few values is written over what is there.  One of many is laid over it as it is: who
 looks for a key finds it there first, and what is below does not count.  So what lies above can be
-brought down bit by bit, by whoever has the time, and nobody sees a difference.
+brought down bit by bit, by whoever has the time, and nobody sees a difference.  A change that comes
+before all is down is written over what lies above.
 """
 
 from __future__ import annotations
@@ -50,9 +51,11 @@ class Snapshot:
         """These keys have these values now, or none; the dictionary belongs to the snapshot from
         now on.
         """
-        self.settle()
-        self._above = values
-        if len(values) <= FEW:
+        if self._above:
+            self._above.update(values)
+        else:
+            self._above = values
+        if len(self._above) <= FEW:
             self.settle()
 
     def settle(self, most: int | None = None) -> bool:

@@ -109,7 +109,7 @@ class Worker:
             begin.file_flush_interval_msec,
             begin.file_flush_min_size_kb,
         )
-        followed = FollowedRuntime(begin.runtime)
+        followed = FollowedRuntime(begin.runtime, network.cooperator)
         names = NameTables(store, network.clock, send)
         overload = store.scope("overload")
         self._overload = Overload(begin.overload, overload.counter, random.random)

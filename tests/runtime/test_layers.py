@@ -20,6 +20,7 @@ from tcpmesh.runtime import layers
 from tcpmesh.runtime.entries import NotReadable
 from tcpmesh.runtime.following import FollowedRuntime
 from tcpmesh.runtime.layers import Layers, NoAdminLayer, static_values
+from tcpmesh.runtime.snapshot import FEW
 from tcpmesh.stats.store import Store
 from tcpmesh.testing.mesh import values_of
 from tcpmesh.values.link import RuntimeValues
@@ -34,17 +35,17 @@ class LayersTestCase(SynchronousTestCase):
         self.clock = Clock()
         self.store = Store()
         self.told: list[RuntimeValues] = []
-        self.followed = FollowedRuntime(())
         self.cooperator = Cooperator(
             lambda: lambda: True, lambda work: self.clock.callLater(0, work)
         )
+        self.followed = FollowedRuntime((), self.cooperator)
 
     def begin(self, text: str, cluster: str = "") -> Layers:
         """Main has these layers."""
         message = Bootstrap()
         ParseDict({"layered_runtime": {"layers": yaml.safe_load(text)}}, message)
         made = Layers(message, cluster, self.store, self.send)
-        self.followed = FollowedRuntime(made.begin())
+        self.followed = FollowedRuntime(made.begin(), self.cooperator)
         made.start(self.clock, self.cooperator)
         self.addCleanup(made.stop)
         return made
@@ -176,6 +177,17 @@ class DiscoveredTests(LayersTestCase):
             most, before = max(most, len(gone) - before), len(gone)
         self.assertEqual(2 * size, len(gone))
         self.assertLessEqual(most, layers.STEP)
+
+    def test_worker_in_steps(self) -> None:
+        """A worker deals with a large change in steps, once all of it holds."""
+        size = 4 * FEW
+        values = tuple((f"k{number}", Entry("1")) for number in range(size))
+        self.followed.receivers[RuntimeValues](RuntimeValues(1, values, True))
+        self.assertEqual(Entry("1"), self.followed.runtime.get(f"k{size - 1}"))
+        self.assertTrue(self.followed.runtime.settle(0))
+        while self.clock.getDelayedCalls():
+            self.clock.advance(0)
+        self.assertFalse(self.followed.runtime.settle(0))
 
     def test_looked_at(self) -> None:
         """Whoever is still looking at values that are no more sees all of them."""

@@ -57,3 +57,12 @@ class SnapshotTests(SynchronousTestCase):
         self.assertEqual((tried.get("a"), tried.get("k1999")), (None, Entry("2")))
         self.assertEqual((tried.settle(2000), tried.settle(1)), (True, False))
         self.assertEqual(len(tried), 2000)
+
+    def test_few_over_many(self) -> None:
+        """A small change that comes before a large one is brought down brings down nothing."""
+        tried = Snapshot({})
+        tried.put({f"k{number}": Entry("2") for number in range(2000)})
+        tried.put({"a": Entry("1"), "k0": None})
+        self.assertEqual((tried.get("a"), tried.get("k0")), (Entry("1"), None))
+        self.assertTrue(tried.settle(2000))
+        self.assertEqual(len(tried), 2000)
