@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gc
 import os
@@ -217,6 +218,43 @@ class PollerTests(SynchronousTestCase):
         self.assertEqual(sent, got + sink.unsent + source.data)
         self.assertTrue(sink.unsent.startswith(sent[len(got) : len(got) + 10]))
         self.assertTrue(source.data.endswith(b"behind"))
+
+    def test_full_sink_and_full_queue(self) -> None:
+        """The same where there are more completions than find room in their queue: nothing is sent
+        behind what the other side has not taken.
+        """
+        from tcpmesh.net.uring import requests
+        from tcpmesh.net.uring.poller import UringPoller
+        from tcpmesh.net.uring.ring import SQ_CQ_OVERFLOW, Ring
+
+        with mock.patch.object(requests, "Ring", partial(Ring, 32, 64)):
+            self.poller = UringPoller(self.reactor, lambda: self.time)
+        self.addCleanup(self.poller.stop)
+        source, speaker, sink, _ = self.relay("talker")
+        self.rest()
+        os.set_blocking(sink.fd, False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(sink.fd, bytes(1000))
+        self.poller.cancel_receive(source.fd)
+        self.rest()
+        for piece in (b"A", b"B"):
+            speaker.send(piece * self.poller.size)
+        self.poller.receive(source.fd, source)
+        ready, peer = socket.socketpair()
+        self.addCleanup(peer.close)
+        peer.send(b"x")
+        for number in range(100):
+            channel = Serving(str(number), self, os.dup(ready.fileno()))
+            self.poller.await_ready(channel.fd, channel, select.EPOLLIN)
+        ready.close()
+        ring = self.poller._ring
+        self.assertTrue(ring.words[ring.sq_flags] & SQ_CQ_OVERFLOW)
+        served = self.rest()
+        self.assertEqual(100, sum("awaited" in each for each in served))
+        self.assertLessEqual(served.count("sink of talker full"), 1)
+        sent = b"A" * self.poller.size + b"B" * self.poller.size
+        self.assertTrue(sink.unsent + source.data == sent)
 
     def test_broken_sink(self) -> None:
         """What cannot be sent because the other side is gone is given back as that; the next round
