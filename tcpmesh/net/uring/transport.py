@@ -177,9 +177,10 @@ class UringTransport(EpollTransport):
             self._poller.receive(self.fd, self, self._most)
 
     def has_become_ready(self, mask: int) -> None:
-        """What was awaited is there."""
-        self._awaits = False
-        self.ready(mask)
+        """What was awaited is there; nobody awaits it where the connection is leaving."""
+        if self._awaits or self._registered:
+            self._awaits = False
+            self.ready(mask)
 
     def receive_anew(self) -> None:
         """There is an end that the kernel may have missed."""
@@ -264,7 +265,7 @@ class UringTransport(EpollTransport):
         return self._ending is not None and self._ending < 0
 
     def _detach(self) -> None:
-        self._paused, self._awaits, self._awaits_room = True, False, False
+        self._paused, self._registered = True, False
+        self._awaits = self._awaits_room = False
         self._poller.settle(self.fd)
         self._poller.unregister(self.fd)
-        self._registered = False

@@ -329,6 +329,46 @@ class TransportTests(SynchronousTestCase):
         self.turns()
         self.assertEqual(["read"], protocol.ends)
 
+    def leave_at_a_reset(self, *, ended: bool) -> Noting:
+        """The protocol of a connection that leaves after the ring has completed its reset, and
+        before anybody was told of it, and that arrives again.
+        """
+        _, first, firsts_peer = self.connect()
+        transport, protocol, peer = self.connect()
+        if ended:
+            peer.shutdown(socket.SHUT_WR)
+        self.turns()
+        self.turns(1.0)
+        left: list[Any] = []
+
+        def leave(data: bytes) -> None:
+            self.assertTrue(self.network.can_leave(transport))
+            left.extend(self.network.leave(transport))
+
+        first.dataReceived = leave  # type: ignore[method-assign]
+        first.transport.protocol = first
+        before = list(protocol.ends)
+        firsts_peer.send(b"hello")
+        self.reset(peer)
+        self.turns()
+        self.assertEqual(before, protocol.ends)
+        moved = self.network.arrive(*left)
+        moved.protocol = protocol
+        moved.resumeProducing()
+        self.turns()
+        self.turns(1.0)
+        return protocol
+
+    def test_moves_at_a_reset(self) -> None:
+        """Who leaves is told of no reset that is known to the ring alone: that is told where the
+        connection arrives.
+        """
+        self.assertEqual(["ConnectionLost"], self.leave_at_a_reset(ended=False).ends)
+
+    def test_moves_at_a_reset_after_the_end(self) -> None:
+        """The same of a connection whose peer had ended before."""
+        self.assertEqual(["read", "ConnectionLost"], self.leave_at_a_reset(ended=True).ends)
+
     def test_moves_while_it_waits_for_room(self) -> None:
         """A connection that leaves takes along what waits for room, though that peer is gone."""
         transport, _, peer = self.connect()
