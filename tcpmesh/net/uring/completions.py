@@ -232,10 +232,10 @@ class RingCompletions(RingRequests):
                         data = self._buffers.view[start : start + result]
                     else:
                         data = memoryview(data)
-                    channel.received(data)
-                    self._received.add(fd)
+                    self._received.add(fd)  # before it may be given away
                     if self._look is None:
                         self._look_soon()
+                    channel.received(data)
                 if not flags & CQE_MORE:
                     channel.receive_ended(result)
             elif kind == POLLED:

@@ -538,18 +538,26 @@ class PollerTests(SynchronousTestCase):
 
     def test_number_of_a_closed_one(self) -> None:
         """A descriptor whose number was that of a connection which received a moment ago is not
-        taken for it, be that closed or given away.
+        taken for it, be that closed or given away, at once or later.
         """
 
         def give_away(fd: int) -> None:
             self.poller.unregister(fd)
             os.close(fd)
 
-        for end in (self.poller.close, give_away):
+        for end, at_once in (
+            (self.poller.close, False),
+            (self.poller.close, True),
+            (give_away, False),
+            (give_away, True),
+        ):
             channel, peer = self.connect("0")
+            if at_once:
+                self.acts["0"] = partial(end, channel.fd)
             peer.send(b"hello")
             self.turn()
-            end(channel.fd)
+            if not at_once:
+                end(channel.fd)
             while os.path.exists(f"/proc/self/fd/{channel.fd}"):
                 self.turn()
             sock = socket.socket()
