@@ -209,6 +209,20 @@ class TransportTests(SynchronousTestCase):
         self.assertEqual(1, self.network.pipes.used)
         self.assertEqual(before, len(protocol.data))
 
+    def test_urgent_data_where_the_pump_ends(self) -> None:
+        """Where the end is known, a read that urgent data has stopped is not taken for the last,
+        also where bytes do not go by a pump any more.
+        """
+        transport, _, peer, _ = self.pumping()
+        self.turns()
+        protocol = transport.protocol = Noting()
+        for piece, flags in ((b"before ", 0), (b"!", socket.MSG_OOB), (b"after", 0)):
+            peer.send(piece, flags)
+        peer.shutdown(socket.SHUT_WR)
+        transport.has_become_ready(select.EPOLLIN | select.EPOLLRDHUP)
+        self.turns()
+        self.assertEqual((b"before after", ["read"]), (protocol.data, protocol.ends))
+
     def test_nothing_to_do_while_the_sink_is_full(self) -> None:
         """What comes while a pump waits for its sink wakes nobody."""
         transport, _, peer, _ = self.pumping()
