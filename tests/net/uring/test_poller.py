@@ -756,6 +756,12 @@ class PollerTests(SynchronousTestCase):
                     self.assertEqual([expected], channel.results)
                     self.poller.close(channel.fd)
 
+    def test_put_off_after_the_stop(self) -> None:
+        """What is put off once all is stopped is not done, and wakes nobody."""
+        self.poller.stop()
+        self.poller.again(Serving("late", self, -1))
+        self.assertEqual([], self.reactor.calls)
+
     def test_stop(self) -> None:
         """A ring that is stopped while much is under way closes all, and itself."""
         connected = self.connect_many(400)
