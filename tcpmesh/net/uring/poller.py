@@ -47,6 +47,7 @@ from tcpmesh.net.uring.ring import (
     SQ_CQ_OVERFLOW,
     SQ_TASKRUN,
 )
+from tcpmesh.values.all_or_nothing import all_or_nothing
 
 EVENTS = 128
 """Completions in a round, or a few more."""
@@ -83,12 +84,11 @@ class UringPoller(RingCompletions):
     ) -> None:
         super().__init__(reactor, now, size, busy)
         ring = self._ring
-        try:
+        with all_or_nothing() as undo:
+            undo.callback(ring.close)
             self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        except OSError:
-            ring.close()
-            raise
-        ring.register(REGISTER_EVENTFD, bytearray(struct.pack("=i", self._bell)), 1)
+            undo.callback(os.close, self._bell)
+            ring.register(REGISTER_EVENTFD, bytearray(struct.pack("=i", self._bell)), 1)
         self._backstop: Any = None
         reactor.addReader(self)
 

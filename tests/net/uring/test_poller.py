@@ -181,6 +181,26 @@ class PollerTests(SynchronousTestCase):
             served += some
         return served
 
+    def test_refused(self) -> None:
+        """Whatever of it the kernel refuses, nothing is left open, and the reactor knows nothing of
+        it.
+        """
+        from tcpmesh.net.uring.poller import UringPoller
+        from tcpmesh.net.uring.ring import REGISTER_EVENTFD, REGISTER_PBUF_RING, Ring
+
+        register, before = Ring.register, os.listdir("/proc/self/fd")
+        for refused in (REGISTER_PBUF_RING, REGISTER_EVENTFD):
+
+            def refusing(ring: Ring, what: int, *args: Any, refused: int = refused) -> None:
+                if what == refused:
+                    raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+                register(ring, what, *args)
+
+            with mock.patch.object(Ring, "register", refusing):
+                self.assertRaises(OSError, UringPoller, self.reactor)
+            self.assertEqual(before, os.listdir("/proc/self/fd"))
+        self.assertEqual({self.poller}, set(self.reactor.getReaders()))
+
     def test_passed_on(self) -> None:
         """What nobody wants to see goes to the other side, in its order, and is counted."""
         source, speaker, _, listener = self.relay("talker")
