@@ -132,7 +132,7 @@ class AcceptingPort:
             os.set_blocking(fd, False)
             self._serve(fd, family, peer)
             accepted += 1
-            if not self._open:
+            if self._pauses:  # also where it has stopped
                 break
             if fd >= reserve.near:
                 reserve.is_near = True

@@ -125,7 +125,9 @@ class BasePoller:
         self._channels[fd] = channel
 
     def again(self, channel: Channel) -> None:
-        """Call `ready_again` of the channel soon, after others had their turn."""
+        """Call `ready_again` of the channel soon, after others had their turn; not any more where
+        the poller has stopped.
+        """
         self._again.append(channel)
         if not self._running:
             self._wake()
@@ -212,7 +214,7 @@ class BasePoller:
             log.failure("closing it failed too")
 
     def _wake(self) -> None:
-        if self._wakeup is None:
+        if self._wakeup is None and not self._is_stopped:
             self._wakeup = self._reactor.callLater(0, self._woken)
 
     def _woken(self) -> None:

@@ -18,14 +18,12 @@ from tcpmesh.values.address import Address
 from tcpmesh.values.socket_options import ConnectOptions
 
 MADE = frozenset((0, errno.EISCONN))
-
-
 UNDER_WAY = frozenset((errno.EINPROGRESS, errno.EALREADY))
 
 
 class EpollConnectCheck:
-    """Knocks at one address with bare sockets; the listener may hear of the outcome from within
-    `start`.
+    """Connects to one address with bare sockets, and closes at once; the listener may hear of the
+    outcome from within `start`.
 
     :param timeout: seconds.
     """
@@ -48,7 +46,7 @@ class EpollConnectCheck:
         self._fd = -1
 
     def start(self) -> None:
-        """Knock once; not while a knock is under way."""
+        """Try once; not while an attempt is under way."""
         try:
             sock = BareSocket(self._address.family, NONBLOCKING_STREAM)
         except OSError as e:
@@ -82,7 +80,7 @@ class EpollConnectCheck:
             return e.errno if isinstance(e, OSError) and e.errno else errno.ECONNREFUSED
 
     def stop(self) -> None:
-        """Never mind; also where the poller stops."""
+        """Give up the attempt that is under way, if any; also where the poller stops."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
             self._queue.discard(self)
@@ -94,7 +92,7 @@ class EpollConnectCheck:
         self._network.poller.register(fd, self, EPOLLOUT | EPOLLONESHOT)
 
     def ready(self, mask: int) -> None:
-        """The poller: the knock was answered."""
+        """The poller: the attempt has come to an end."""
         error = self._error() if mask & (EPOLLERR | EPOLLHUP) else 0
         self.stop()
         self._tell(error)
@@ -119,5 +117,5 @@ class EpollConnectCheck:
             sock.detach()
 
 
-def _timed_out(knock: EpollConnectCheck) -> None:
-    knock.timed_out()
+def _timed_out(check: EpollConnectCheck) -> None:
+    check.timed_out()

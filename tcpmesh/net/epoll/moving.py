@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from tcpmesh.net.epoll.pushback import PushbackBuffer
 from tcpmesh.net.epoll.splice import Pump
 from tcpmesh.net.epoll.writing import FIN, LOSE, OPEN, SHUT, ignore
+from tcpmesh.net.sockets import BareSocket
 from tcpmesh.values.stream.moved import MovedSocket
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def arrive(transport: EpollTransport, moved: MovedSocket) -> None:
     """Let a transport that nobody has used yet be as another one was: it is paused."""
     transport._paused = True
     transport._eof = moved.has_ended
+    transport._failed = not moved.is_half_closed and not _is_connected(transport)
     transport.dropped = moved.dropped
     transport._after = FIN if moved.is_half_closed else OPEN
     transport._producer_paused = moved.pauses
@@ -69,3 +71,14 @@ def arrive(transport: EpollTransport, moved: MovedSocket) -> None:
         transport._await_room()
     if moved.unread:
         transport.unread(moved.unread)
+
+
+def _is_connected(transport: EpollTransport) -> bool:
+    """Whether there is a connection still, before this side has ended it.  Where there is none it
+    was reset, and who had it before may have been the one whom the kernel told, which it does once.
+    """
+    try:
+        transport._on_socket(BareSocket.getpeername)
+    except OSError:
+        return False
+    return True

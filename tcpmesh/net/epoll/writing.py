@@ -326,7 +326,7 @@ class WriteSide(Descriptor):
         if self.fd < 0:
             return
         if polls and unsent(self.fd):
-            self._network.clock.callLater(UNSENT_POLL, self._reset_when_sent, polls - 1)
+            self._network.timers.queue(UNSENT_POLL, _look_again).add((self, polls - 1))
         else:
             self.abortConnection()
 
@@ -412,3 +412,9 @@ class WriteSide(Descriptor):
     def failed(self) -> None:
         """Its protocol raised: the connection cannot go on."""
         self.abortConnection()
+
+
+def _look_again(waiting: tuple[WriteSide, int]) -> None:
+    """What the queue of those whose reset waits calls."""
+    transport, polls = waiting
+    transport._reset_when_sent(polls)

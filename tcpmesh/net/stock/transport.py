@@ -30,7 +30,7 @@ from zope.interface import implementer
 
 from twisted.internet import tcp
 from twisted.internet.error import ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -75,6 +75,8 @@ class StockTransport(tcp.Connection):
     _peer: tuple[int, Any] | None = None
     """The family and the address that `accept` gave: after a reset the socket does not tell."""
     _reset = False
+    _look: IDelayedCall | None = None
+    """When a reset that waits for the bytes before it is tried again."""
     _cut = False
     _pulls = False
     _full = False
@@ -348,10 +350,12 @@ class StockTransport(tcp.Connection):
         """Close with a reset as soon as the kernel's own queue is empty, since a reset throws that
         queue away.
         """
+        self._look = None
         if not self.connected:
             return
         if polls and unsent(self.fileno()):
-            self.reactor.callLater(UNSENT_POLL, self._reset_when_sent, polls - 1)  # type: ignore[attr-defined]
+            clock: Any = self.reactor
+            self._look = clock.callLater(UNSENT_POLL, self._reset_when_sent, polls - 1)
         else:
             self.abortConnection()
 
@@ -365,6 +369,9 @@ class StockTransport(tcp.Connection):
         if lost_early and self.connected:
             self._write_failed()
             return
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
         self._drop_unsent()
         calls, self._before_close = self._before_close, ()
         for call in calls:

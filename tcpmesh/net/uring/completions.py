@@ -45,7 +45,9 @@ from tcpmesh.net.uring.ring import CQE_BUFFER, CQE_MORE
 
 BUFFERS, SIZE = 512, 16384
 """Buffers to receive into, a power of two and enough for those of two rounds, and bytes of each at
-most.  Of their 8 MiB the system gives only the pages that bytes have been in.
+most.  Of their 8 MiB the system gives only the pages that bytes have been in.  They are no more
+than a quarter of the completions that find room, half of which are left for what is sent from them:
+each send may fail, and wait for room.
 """
 
 MOST_WAITS = 1000
@@ -232,10 +234,10 @@ class RingCompletions(RingRequests):
                         data = self._buffers.view[start : start + result]
                     else:
                         data = memoryview(data)
-                    channel.received(data)
-                    self._received.add(fd)
+                    self._received.add(fd)  # before it may be given away
                     if self._look is None:
                         self._look_soon()
+                    channel.received(data)
                 if not flags & CQE_MORE:
                     channel.receive_ended(result)
             elif kind == POLLED:

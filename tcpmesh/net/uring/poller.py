@@ -11,7 +11,9 @@ before it has been sent: see `tcpmesh.net.uring.completions`.
 A send is asked to end at once, and to say nothing if the kernel took all of it.  One that the
 kernel did not take, or not all of, has completed when the call comes back, before anything else of
 that round; its bytes are still in their buffer, for buffers are given back a round later.  Two
-sends to one socket may not stand in the same call: of the first a part might be left over.
+sends to one socket may not stand in the same call: of the first a part might be left over.  That
+one has failed is known only as long as its completion finds room: so where more than half of the
+queue is full, or the kernel keeps completions aside, all bytes go through the protocols.
 
 The kernel tells by an eventfd that something was completed while nobody was in a round.  It does so
 only for the first of several, and not for what came while the round had that switched off; so
@@ -42,13 +44,17 @@ from tcpmesh.net.uring.ring import (
     CQE_SKIP_SUCCESS,
     OP_SEND,
     REGISTER_EVENTFD,
+    SQ_CQ_OVERFLOW,
     SQ_TASKRUN,
 )
+from tcpmesh.values.all_or_nothing import all_or_nothing
 
 EVENTS = 128
 """Completions in a round, or a few more."""
 
 GOES_ON = CQE_BUFFER | CQE_MORE
+NOTHING = -1
+"""Flags of bytes that are sent from their buffer, and in their place flags that nothing has."""
 
 SEND = OP_SEND | CQE_SKIP_SUCCESS << 8
 NOW = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL | socket.MSG_WAITALL
@@ -78,12 +84,11 @@ class UringPoller(RingCompletions):
     ) -> None:
         super().__init__(reactor, now, size, busy)
         ring = self._ring
-        try:
+        with all_or_nothing() as undo:
+            undo.callback(ring.close)
             self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        except OSError:
-            ring.close()
-            raise
-        ring.register(REGISTER_EVENTFD, bytearray(struct.pack("=i", self._bell)), 1)
+            undo.callback(os.close, self._bell)
+            ring.register(REGISTER_EVENTFD, bytearray(struct.pack("=i", self._bell)), 1)
         self._backstop: Any = None
         reactor.addReader(self)
 
@@ -196,6 +201,8 @@ class UringPoller(RingCompletions):
         places, size = self._buffers.places, self.size
         head = first = self._head
         tail: int = head + (words[ring.cq_tail] - head & 0xFFFFFFFF)
+        is_crowded = words[ring.sq_flags] & SQ_CQ_OVERFLOW or tail - head > room // 2
+        goes_on = NOTHING if is_crowded else GOES_ON
         settled, self._settled = self._settled, max(self._settled, tail)
         held = 0
         sent: dict[int, int] = {}
@@ -208,7 +215,7 @@ class UringPoller(RingCompletions):
             for known, result, flags in self._unpack(cqes[start << 4 : end << 4]):
                 if not known & 7:
                     fd = known >> 3
-                    if flags & GOES_ON == GOES_ON and fd not in odd:
+                    if flags & GOES_ON == goes_on and fd not in odd:
                         channel = channels[fd]
                         onto = channel._onto
                         if (

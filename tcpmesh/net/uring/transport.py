@@ -69,11 +69,6 @@ class UringTransport(EpollTransport):
         self._ending: int | None = None
         """How receiving ended while the protocol wanted a pause."""
 
-    def start(self) -> None:
-        """Begin to deliver events, unless the protocol has paused the transport already."""
-        if not self._paused and self.fd >= 0:
-            self._read_on()
-
     def _set_read_size(self, size: int) -> None:
         super()._set_read_size(size)
         size, most, before = self.read_size, self._poller.size, self._most
@@ -177,9 +172,10 @@ class UringTransport(EpollTransport):
             self._poller.receive(self.fd, self, self._most)
 
     def has_become_ready(self, mask: int) -> None:
-        """What was awaited is there."""
-        self._awaits = False
-        self.ready(mask)
+        """What was awaited is there; nobody awaits it where the connection is leaving."""
+        if self._awaits or self._registered:
+            self._awaits = False
+            self.ready(mask)
 
     def receive_anew(self) -> None:
         """There is an end that the kernel may have missed."""
@@ -250,8 +246,13 @@ class UringTransport(EpollTransport):
             self._start_pump()
             self._poller.again(self)
 
+    def _ends_here(self) -> bool:
+        # Where the ring tells of an end it does not tell of urgent data before it.
+        return False
+
     def _pump_stalls(self, pump: Pump) -> None:
-        # What wakes the ring by bytes tells of urgent ones too, whether there are any or not.
+        # To wait for urgent bytes is no use: what wakes the ring by bytes tells of such, too,
+        # whether there are any or not.
         if is_at_urgent(self.fd):
             self._hangup |= EPOLLPRI
         super()._pump_stalls(pump)
@@ -264,7 +265,7 @@ class UringTransport(EpollTransport):
         return self._ending is not None and self._ending < 0
 
     def _detach(self) -> None:
-        self._paused, self._awaits, self._awaits_room = True, False, False
+        self._paused, self._registered = True, False
+        self._awaits = self._awaits_room = False
         self._poller.settle(self.fd)
         self._poller.unregister(self.fd)
-        self._registered = False

@@ -189,3 +189,34 @@ class LongTurnTests(SynchronousTestCase):
             counts.append(len(factory.transports) - before)
         self.assertEqual(60, sum(counts))
         self.assertLessEqual(max(counts), 6)
+
+    def test_pauses_at_a_client(self) -> None:
+        """A listener that is paused while one of many clients is served accepts nobody behind it,
+        until it is resumed.
+        """
+        from tcpmesh.net.epoll.network import EpollNetwork
+
+        clock = MemoryReactorClock()
+        network = EpollNetwork(clock)
+        self.addCleanup(network.stop)
+        sock = network.bind(Address("127.0.0.1"), ListenOptions())
+        open_socket(sock, ListenOptions())
+
+        class Pausing(Counting):
+            def buildProtocol(self, addr: Any) -> Protocol:
+                if len(self.transports) == 3:  # and so the first of several in one event
+                    port.pause_accepting()
+                return super().buildProtocol(addr)
+
+        factory = Pausing()
+        port = network.listen(sock, factory)
+        for _ in range(20):
+            client = socket.create_connection(port.getHost().sockaddr)
+            self.addCleanup(client.close)
+        for _ in range(20):
+            network.poller.doRead()
+        self.assertEqual(4, len(factory.transports))
+        port.resume_accepting()
+        for _ in range(20):
+            network.poller.doRead()
+        self.assertEqual(20, len(factory.transports))

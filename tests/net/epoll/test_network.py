@@ -11,10 +11,12 @@ from unittest import skipUnless
 from twisted.internet import reactor
 from twisted.internet.protocol import Protocol, ServerFactory
 from twisted.internet.task import deferLater
-from twisted.trial.unittest import TestCase
+from twisted.internet.testing import MemoryReactorClock
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tcpmesh.net.connecting.happy_eyeballs import HappyEyeballs
 from tcpmesh.net.listen import open_socket
+from tcpmesh.net.sockets import unsent
 from tcpmesh.testing.child import free_port
 from tcpmesh.testing.harness import Client
 from tcpmesh.testing.recording import RecordingProtocol
@@ -103,3 +105,31 @@ class EpollTests(TestCase):
             self.assertEqual(
                 [], [each for each in gc.garbage if type(each).__module__.startswith("tcpmesh.net")]
             )
+
+
+@skipUnless(sys.platform == "linux", "epoll is Linux's")
+class StopTests(SynchronousTestCase):
+    """The end of a network whose clock stands still."""
+
+    def test_stopped_while_a_reset_waits(self) -> None:
+        """Where a reset waits until the peer has what came before it, and all is stopped, no timer
+        is left.
+        """
+        from tcpmesh.net.epoll.network import EpollNetwork
+
+        clock = MemoryReactorClock()
+        network = EpollNetwork(clock)
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            peer = socket.create_connection(server.getsockname())
+            near, address = server.accept()
+        self.addCleanup(peer.close)
+        near.setblocking(False)
+        transport = network.transport_type(network, near.detach(), near.family, address, False)
+        transport.serve(Protocol())
+        while unsent(transport.fd) < 50_000:  # and so more than is just on its way
+            transport.write(bytes(10_000))
+        self.assertEqual(0, transport.buffered)
+        transport.resetConnection()
+        self.assertNotEqual([], clock.calls)
+        self.successResultOf(network.stop())
+        self.assertEqual([], clock.calls)

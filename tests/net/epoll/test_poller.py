@@ -209,6 +209,12 @@ class PollerTests(SynchronousTestCase):
             served += some
         self.assertEqual([*(f"{each.name} again" for each in channels), "late again"], served)
 
+    def test_put_off_after_the_stop(self) -> None:
+        """What is put off once all is stopped is not done, and wakes nobody."""
+        self.poller.stop()
+        self.poller.again(Serving("late", self))
+        self.assertEqual([], self.reactor.calls)
+
     def test_stop(self) -> None:
         """A set that is stopped while events wait closes all, whatever time that takes."""
         connected = self.connect_many(400)

@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from tcpmesh.net.listen import open_socket
+from tcpmesh.net.sockets import unsent
 from tcpmesh.net.stock.network import StockNetwork
 from tcpmesh.testing.harness import Client, Server
 from tcpmesh.testing.recording import RecordingProtocol
@@ -103,6 +104,29 @@ class AcceptTests(StockTestCase):
         for client in crowd:
             client.close()
         await self.until(lambda: all(each.lost for each in server.built), "the end")
+
+
+class StopTests(StockTestCase):
+    """The end of a network."""
+
+    async def test_stopped_while_a_reset_waits(self) -> None:
+        """Where a reset waits until the peer has what came before it, and all is stopped, no timer
+        is left.
+        """
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            client = await self.connected(Address(*server.getsockname()[:2]))
+            peer, _ = server.accept()
+        self.addCleanup(peer.close)
+        transport: Any = client.transport
+        while unsent(transport.fileno()) < 50_000:  # and so more than is just on its way
+            transport.write(bytes(10_000))
+            transport.doWrite()
+        self.assertEqual(0, transport.buffered)
+        transport.resetConnection()
+        await self.until(lambda: transport._look is not None, "the reset to wait")
+        look = transport._look
+        await self.network.stop()
+        self.assertFalse(look.active())
 
 
 class GarbageTests(StockTestCase):

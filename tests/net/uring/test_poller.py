@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gc
 import os
@@ -180,6 +181,26 @@ class PollerTests(SynchronousTestCase):
             served += some
         return served
 
+    def test_refused(self) -> None:
+        """Whatever of it the kernel refuses, nothing is left open, and the reactor knows nothing of
+        it.
+        """
+        from tcpmesh.net.uring.poller import UringPoller
+        from tcpmesh.net.uring.ring import REGISTER_EVENTFD, REGISTER_PBUF_RING, Ring
+
+        register, before = Ring.register, os.listdir("/proc/self/fd")
+        for refused in (REGISTER_PBUF_RING, REGISTER_EVENTFD):
+
+            def refusing(ring: Ring, what: int, *args: Any, refused: int = refused) -> None:
+                if what == refused:
+                    raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+                register(ring, what, *args)
+
+            with mock.patch.object(Ring, "register", refusing):
+                self.assertRaises(OSError, UringPoller, self.reactor)
+            self.assertEqual(before, os.listdir("/proc/self/fd"))
+        self.assertEqual({self.poller}, set(self.reactor.getReaders()))
+
     def test_passed_on(self) -> None:
         """What nobody wants to see goes to the other side, in its order, and is counted."""
         source, speaker, _, listener = self.relay("talker")
@@ -217,6 +238,43 @@ class PollerTests(SynchronousTestCase):
         self.assertEqual(sent, got + sink.unsent + source.data)
         self.assertTrue(sink.unsent.startswith(sent[len(got) : len(got) + 10]))
         self.assertTrue(source.data.endswith(b"behind"))
+
+    def test_full_sink_and_full_queue(self) -> None:
+        """The same where there are more completions than find room in their queue: nothing is sent
+        behind what the other side has not taken.
+        """
+        from tcpmesh.net.uring import requests
+        from tcpmesh.net.uring.poller import UringPoller
+        from tcpmesh.net.uring.ring import SQ_CQ_OVERFLOW, Ring
+
+        with mock.patch.object(requests, "Ring", partial(Ring, 32, 64)):
+            self.poller = UringPoller(self.reactor, lambda: self.time)
+        self.addCleanup(self.poller.stop)
+        source, speaker, sink, _ = self.relay("talker")
+        self.rest()
+        os.set_blocking(sink.fd, False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(sink.fd, bytes(1000))
+        self.poller.cancel_receive(source.fd)
+        self.rest()
+        for piece in (b"A", b"B"):
+            speaker.send(piece * self.poller.size)
+        self.poller.receive(source.fd, source)
+        ready, peer = socket.socketpair()
+        self.addCleanup(peer.close)
+        peer.send(b"x")
+        for number in range(100):
+            channel = Serving(str(number), self, os.dup(ready.fileno()))
+            self.poller.await_ready(channel.fd, channel, select.EPOLLIN)
+        ready.close()
+        ring = self.poller._ring
+        self.assertTrue(ring.words[ring.sq_flags] & SQ_CQ_OVERFLOW)
+        served = self.rest()
+        self.assertEqual(100, sum("awaited" in each for each in served))
+        self.assertLessEqual(served.count("sink of talker full"), 1)
+        sent = b"A" * self.poller.size + b"B" * self.poller.size
+        self.assertTrue(sink.unsent + source.data == sent)
 
     def test_broken_sink(self) -> None:
         """What cannot be sent because the other side is gone is given back as that; the next round
@@ -500,18 +558,26 @@ class PollerTests(SynchronousTestCase):
 
     def test_number_of_a_closed_one(self) -> None:
         """A descriptor whose number was that of a connection which received a moment ago is not
-        taken for it, be that closed or given away.
+        taken for it, be that closed or given away, at once or later.
         """
 
         def give_away(fd: int) -> None:
             self.poller.unregister(fd)
             os.close(fd)
 
-        for end in (self.poller.close, give_away):
+        for end, at_once in (
+            (self.poller.close, False),
+            (self.poller.close, True),
+            (give_away, False),
+            (give_away, True),
+        ):
             channel, peer = self.connect("0")
+            if at_once:
+                self.acts["0"] = partial(end, channel.fd)
             peer.send(b"hello")
             self.turn()
-            end(channel.fd)
+            if not at_once:
+                end(channel.fd)
             while os.path.exists(f"/proc/self/fd/{channel.fd}"):
                 self.turn()
             sock = socket.socket()
@@ -709,6 +775,12 @@ class PollerTests(SynchronousTestCase):
                         self.turn()
                     self.assertEqual([expected], channel.results)
                     self.poller.close(channel.fd)
+
+    def test_put_off_after_the_stop(self) -> None:
+        """What is put off once all is stopped is not done, and wakes nobody."""
+        self.poller.stop()
+        self.poller.again(Serving("late", self, -1))
+        self.assertEqual([], self.reactor.calls)
 
     def test_stop(self) -> None:
         """A ring that is stopped while much is under way closes all, and itself."""

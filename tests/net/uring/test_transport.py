@@ -209,6 +209,20 @@ class TransportTests(SynchronousTestCase):
         self.assertEqual(1, self.network.pipes.used)
         self.assertEqual(before, len(protocol.data))
 
+    def test_urgent_data_where_the_pump_ends(self) -> None:
+        """Where the end is known, a read that urgent data has stopped is not taken for the last,
+        also where bytes do not go by a pump any more.
+        """
+        transport, _, peer, _ = self.pumping()
+        self.turns()
+        protocol = transport.protocol = Noting()
+        for piece, flags in ((b"before ", 0), (b"!", socket.MSG_OOB), (b"after", 0)):
+            peer.send(piece, flags)
+        peer.shutdown(socket.SHUT_WR)
+        transport.has_become_ready(select.EPOLLIN | select.EPOLLRDHUP)
+        self.turns()
+        self.assertEqual((b"before after", ["read"]), (protocol.data, protocol.ends))
+
     def test_nothing_to_do_while_the_sink_is_full(self) -> None:
         """What comes while a pump waits for its sink wakes nobody."""
         transport, _, peer, _ = self.pumping()
@@ -328,6 +342,46 @@ class TransportTests(SynchronousTestCase):
         moved.resumeProducing()
         self.turns()
         self.assertEqual(["read"], protocol.ends)
+
+    def leave_at_a_reset(self, *, ended: bool) -> Noting:
+        """The protocol of a connection that leaves after the ring has completed its reset, and
+        before anybody was told of it, and that arrives again.
+        """
+        _, first, firsts_peer = self.connect()
+        transport, protocol, peer = self.connect()
+        if ended:
+            peer.shutdown(socket.SHUT_WR)
+        self.turns()
+        self.turns(1.0)
+        left: list[Any] = []
+
+        def leave(data: bytes) -> None:
+            self.assertTrue(self.network.can_leave(transport))
+            left.extend(self.network.leave(transport))
+
+        first.dataReceived = leave  # type: ignore[method-assign]
+        first.transport.protocol = first
+        before = list(protocol.ends)
+        firsts_peer.send(b"hello")
+        self.reset(peer)
+        self.turns()
+        self.assertEqual(before, protocol.ends)
+        moved = self.network.arrive(*left)
+        moved.protocol = protocol
+        moved.resumeProducing()
+        self.turns()
+        self.turns(1.0)
+        return protocol
+
+    def test_moves_at_a_reset(self) -> None:
+        """Who leaves is told of no reset that is known to the ring alone: that is told where the
+        connection arrives.
+        """
+        self.assertEqual(["ConnectionLost"], self.leave_at_a_reset(ended=False).ends)
+
+    def test_moves_at_a_reset_after_the_end(self) -> None:
+        """The same of a connection whose peer had ended before."""
+        self.assertEqual(["read", "ConnectionLost"], self.leave_at_a_reset(ended=True).ends)
 
     def test_moves_while_it_waits_for_room(self) -> None:
         """A connection that leaves takes along what waits for room, though that peer is gone."""
