@@ -244,7 +244,7 @@ class RingCompletions(RingRequests):
                 channel.connect_done(result)
             elif kind == READY:
                 if result != -errno.ECANCELED:  # else nobody awaits it any more
-                    channel.has_become_ready(select.EPOLLERR if result < 0 else result)
+                    channel.has_become_ready(result if result > 0 else select.EPOLLERR)
             else:
                 channel.has_room(select.EPOLLOUT if result < 0 else result)
         except BaseException:
@@ -282,7 +282,6 @@ class RingCompletions(RingRequests):
         """Cancel whatever is under way with a descriptor, and let it end."""
         if not self._is_under_way(fd):
             return
-        self._settle()
         self._cancel_all_of(fd)
         for _ in range(MOST_WAITS):
             self._ring.exchange()

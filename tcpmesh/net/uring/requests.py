@@ -122,7 +122,7 @@ class RingRequests(BasePoller):
 
     def cancel_receive(self, fd: int) -> None:
         """Deliver no more; `receive_ended` follows."""
-        self._ring.put(CANCEL, -1, 0, fd << 3 | RECEIVED, 0, 0, CANCELLED)
+        self._cancel(fd << 3 | RECEIVED)
         if not self._running:
             self._hand_over()
 
@@ -166,12 +166,11 @@ class RingRequests(BasePoller):
         self._put(OP_POLL_ADD, fd, 0, 0, mask & 0xFFFF, serial << SERIAL | fd << 3 | POLLED)
 
     def leave_poll(self, fd: int) -> None:
-        """Watch a descriptor no more; nothing of that is reported after this."""
+        """Watch a descriptor no more; nothing of that is reported after this, and the kernel hears
+        of it with the next call.
+        """
         serial, _ = self._polls.pop(fd)
-        known = fd << 3 | POLLED | serial << SERIAL
-        self._ring.put(CANCEL, -1, 0, known, 0, 0, CANCELLED)
-        if not self._running:
-            self._hand_over()
+        self._cancel(serial << SERIAL | fd << 3 | POLLED)
 
     def close(self, fd: int) -> None:
         """Close a descriptor once the events in hand are served, and nothing is under way."""
@@ -188,10 +187,13 @@ class RingRequests(BasePoller):
         """
         for kind in NOT_POLLED:
             if self._under_way[fd] & 0xFF * WEIGHTS[kind]:
-                self._ring.put(CANCEL, -1, 0, fd << 3 | kind, 0, 0, CANCELLED)
+                self._cancel(fd << 3 | kind)
+
+    def _cancel(self, known: int) -> None:
+        self._ring.put(CANCEL, -1, 0, known, 0, 0, CANCELLED)
 
     def _is_under_way(self, fd: int) -> bool:
-        return fd < len(self._under_way) and self._under_way[fd] > 0
+        return fd < len(self._under_way) and self._under_way[fd] != 0
 
     def _put(
         self, what: int, fd: int, offset: int, place: int, flags: int, known: int, length: int = 0
@@ -227,8 +229,8 @@ class RingRequests(BasePoller):
     def _name_of(self, address: Address) -> tuple[int, int, bytearray]:
         host, port = address.sockaddr
         if address.family == socket.AF_INET:
-            name = struct.pack("=H", address.family) + struct.pack("!H", port)
-            name += socket.inet_pton(address.family, host) + bytes(8)
+            name = struct.pack("=H", address.family)
+            name += struct.pack("!H4s8x", port, socket.inet_pton(address.family, host))
         else:
             name = bytes(sockaddr_in6(host, port))
         if len(self._names) >= MOST_NAMES:
