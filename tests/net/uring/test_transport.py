@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.net.sockets import RESET, unread
+from tests.net.epoll import test_transport
 from tests.net.uring.available import uring
 from tests.turns import turn
 
@@ -368,3 +369,14 @@ class TransportTests(SynchronousTestCase):
         while not protocol.data:
             self.network.poller.doRead()
         self.assertEqual(b"hello", listener.recv(10))
+
+
+@uring
+class SharedTests(test_transport.TransportTests):
+    """What transports of an epoll set do too."""
+
+    def make_network(self, reactor: Any) -> Any:
+        """The network whose transports these are."""
+        from tcpmesh.net.uring.network import UringNetwork
+
+        return UringNetwork(reactor)

@@ -1,0 +1,196 @@
+"""What becomes of completions that have to wait, and of those that somebody takes away."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+
+from tcpmesh.net.epoll.base_poller import EVERY, SLICE
+from tests.net.uring.available import uring
+from tests.net.uring.serving import PollerCase, Serving
+
+
+@uring
+class CompletionsTests(PollerCase):
+    """A ring whose channels take half a millisecond for whatever they do."""
+
+    def small(self, buffers: int) -> None:
+        """The ring gets so many buffers, of 64 bytes."""
+        from tcpmesh.net.uring import completions
+        from tcpmesh.net.uring.poller import UringPoller
+
+        self.patch(completions, "BUFFERS", buffers)
+        self.poller = UringPoller(self.reactor, lambda: self.time, size=64)
+        self.addCleanup(self.poller.stop)
+
+    def test_quiet(self) -> None:
+        """A ring that nobody has asked for anything wakes nobody."""
+        self.assertFalse(self.is_due())
+
+    def test_share_of_a_round(self) -> None:
+        """Of what waits as much is served in each round as fits into two milliseconds, or a few
+        that cost more than that.
+        """
+        rounds: list[int] = []
+
+        def served() -> None:
+            rounds.append(self.poller.turn)
+
+        for self.cost in (SLICE / 20, SLICE):
+            rounds.clear()
+            for channel, peer in self.connect_many(100):
+                self.acts[f"{channel.name} ended"] = served
+                peer.close()
+            self.rest()
+            shares = [rounds.count(each) for each in sorted(set(rounds))[:-1]]
+            fits = max(EVERY, round(SLICE / self.cost))
+            self.assertLessEqual({*shares}, {fits, fits + EVERY})
+
+    def test_full_at_a_boundary(self) -> None:
+        """Where the other side takes no byte of a message it is told so, and gets all of it; that
+        is no failure.
+        """
+        _, speaker, sink, _ = self.relay("talker")
+        self.rest()
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(sink.fd, b"x")
+        speaker.send(b"hello")
+        self.assertEqual(["sink of talker full"], self.turn())
+        self.assertEqual(b"hello", sink.unsent)
+
+    def test_full_in_the_middle(self) -> None:
+        """Where it takes a part of a message, it gets the rest, from the first byte it lacks."""
+        source, speaker, sink, _ = self.relay("talker")
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            listener = socket.create_connection(server.getsockname())
+            self.addCleanup(listener.close)
+            near, _ = server.accept()
+        near.setblocking(False)
+        source._onto = narrow = Serving("narrow", self, near.detach())
+        self.poller.receive(narrow.fd, narrow)
+        self.rest()
+        sent = 0
+        while narrow._out is None:
+            sent += speaker.send(b"".join(b"%07d " % each for each in range(2000)))
+            self.turn()
+        got = b""
+        while len(got) + len(narrow.unsent) < sent:
+            got += listener.recv(1 << 20)
+        pieces = (got + narrow.unsent).split()
+        self.assertEqual([b"%07d" % (each % 2000) for each in range(sent // 8)], pieces)
+        self.assertEqual(0, sink._protocol.bytes)
+
+    def test_passed_on_again(self) -> None:
+        """What comes for a connection whose earlier bytes had to be served is passed on again as
+        soon as these were, whether others still wait or not.
+        """
+        for others in (100, 0):
+            connected = self.connect_many(others)
+            source, speaker, sink, listener = self.relay("talker")
+            self.rest()
+            sink._out = b"full"
+            speaker.send(b"one ")
+            for _, peer in connected:
+                peer.close()
+            self.assertEqual("talker", self.turn()[0])
+            sink._out = None
+            speaker.send(b"two")
+            self.assertEqual(bool(others), bool(self.turn()))
+            self.assertEqual((b"one ", b"two"), (source.data, listener.recv(10)))
+            self.rest()
+
+    def test_settle_while_others_wait(self) -> None:
+        """Who takes a descriptor away in a round takes none of the bytes that wait for others, or
+        come for them meanwhile, however soon their buffers are filled again.
+        """
+        self.small(64)
+        connected = self.connect_many(40)
+        last, _ = connected[-1]
+        _, speaker, _, listener = self.relay("talker")
+        self.rest()
+        first, firsts_peer = connected[0]
+
+        def settle() -> None:
+            firsts_peer.send(b" and more")
+            self.poller.settle(last.fd)
+
+        self.acts["0"] = settle
+        for channel, peer in connected:
+            peer.send(channel.name.encode())
+        self.cost = 0.02  # so that each turn serves a few
+        while self.turn():
+            speaker.send(b"?" * 64 * 20)
+            with contextlib.suppress(BlockingIOError):
+                listener.recv(1 << 20)
+        self.assertEqual(b"0 and more", first.data)
+        for channel, _ in connected[1:]:
+            self.assertEqual(channel.name.encode(), channel.data)
+
+    def test_settle_wakes(self) -> None:
+        """What was completed for others meanwhile is told them in the next turn of the reactor."""
+        channel, _ = self.connect("0")
+        _, peer = self.connect("1")
+        self.rest()
+        peer.send(b"x")
+        self.poller.settle(channel.fd)
+        self.assertEqual(["0 ended"], self.served)
+        self.silence()
+        self.assertEqual(["1"], self.turn())
+
+    def test_settle_takes_its_time(self) -> None:
+        """Where the kernel takes a while to cancel what is under way, that is waited for, though
+        much has come for others; after that nothing is received by it.
+        """
+        channel, peer = self.connect("0")
+        _, others_peer = self.connect("1")
+        self.rest()
+        ring = self.poller._ring
+        exchange, calls = ring.exchange, [ring.submit] * 3
+
+        def slow() -> None:
+            calls.pop()() if calls else exchange()
+
+        self.patch(ring, "exchange", slow)
+        others_peer.send(b"x")
+        others_peer.close()
+        self.poller.settle(channel.fd)
+        self.assertEqual([-errno.ECANCELED], channel.results)
+        peer.send(b"hello")
+        self.assertEqual({"1", "1 ended"}, set(self.rest()))
+        self.assertEqual(b"hello", os.read(channel.fd, 10))
+
+    def test_settle_of_the_silent(self) -> None:
+        """However often a silent connection is taken away and comes back, no buffer is given back
+        that was not filled.
+        """
+        self.small(4)
+        channel, peer = self.connect("0")
+        for _ in range(10):
+            self.poller.settle(channel.fd)
+            self.poller.receive(channel.fd, channel)
+        self.rest()
+        others = self.connect_many(6)
+        channel.results.clear()
+        for other, its_peer in others:
+            its_peer.send(other.name.encode())
+        self.rest()
+        self.assertEqual(2, sum(other.results == [-errno.ENOBUFS] for other, _ in others))
+        self.assertEqual(4, sum(other.name.encode() == other.data for other, _ in others))
+        peer.send(b"x")
+        self.assertEqual(["0"], self.rest())
+
+    def test_settle_more_often_than_completions(self) -> None:
+        """However often that happens between two rounds, the kernel has room for completions."""
+        from tcpmesh.net.uring.ring import COMPLETIONS
+
+        channel, peer = self.connect("0")
+        for _ in range(COMPLETIONS + 100):
+            self.poller.settle(channel.fd)
+            self.poller.receive(channel.fd, channel)
+        ring = self.poller._ring
+        self.assertFalse(ring.words[ring.sq_flags] & 2)
+        peer.send(b"x")
+        self.assertIn("0", self.turn())
