@@ -77,14 +77,18 @@ class UringPoller(RingCompletions):
         busy: float = 0.0,
     ) -> None:
         super().__init__(reactor, now, size, busy)
+        self._backstop: Any = None
         ring = self._ring
         try:
             self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         except OSError:
             ring.close()
             raise
-        ring.register(REGISTER_EVENTFD, bytearray(struct.pack("=i", self._bell)), 1)
-        self._backstop: Any = None
+        try:
+            ring.register(REGISTER_EVENTFD, bytearray(struct.pack("=i", self._bell)), 1)
+        except OSError:
+            self._close_set()
+            raise
         reactor.addReader(self)
 
     def fileno(self) -> int:

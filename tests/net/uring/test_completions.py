@@ -6,6 +6,8 @@ import contextlib
 import errno
 import os
 import socket
+from typing import Any
+from unittest import mock
 
 from tcpmesh.net.epoll.base_poller import EVERY, SLICE
 from tests.net.uring.available import uring
@@ -28,6 +30,33 @@ class CompletionsTests(PollerCase):
     def test_quiet(self) -> None:
         """A ring that nobody has asked for anything wakes nobody."""
         self.assertFalse(self.is_due())
+
+    def test_none_to_be_had(self) -> None:
+        """A ring that gets no buffers, no descriptor to wake by, or whose kernel does not take
+        that, leaves none open.
+        """
+        from tcpmesh.net.uring.ring import REGISTER_EVENTFD, REGISTER_PBUF_RING, Ring
+
+        register = Ring.register
+        for refused in (REGISTER_PBUF_RING, REGISTER_EVENTFD):
+
+            def refuse(ring: Ring, what: int, *rest: Any, refused: int = refused) -> None:
+                if what == refused:
+                    raise OSError(errno.EINVAL, "no")
+                register(ring, what, *rest)
+
+            with mock.patch.object(Ring, "register", refuse):
+                self.assert_fails()
+        with mock.patch("os.eventfd", side_effect=OSError(errno.EMFILE, "too many")):
+            self.assert_fails()
+
+    def assert_fails(self) -> None:
+        """No poller can be made, and nothing is left of it."""
+        from tcpmesh.net.uring.poller import UringPoller
+
+        before = set(os.listdir("/proc/self/fd"))
+        self.assertRaises(OSError, UringPoller, self.reactor)
+        self.assertEqual(before, set(os.listdir("/proc/self/fd")))
 
     def test_share_of_a_round(self) -> None:
         """Of what waits as much is served in each round as fits into two milliseconds, or a few
