@@ -34,7 +34,7 @@ from twisted.internet.interfaces import IReadDescriptor
 
 from tcpmesh.net.epoll.base_poller import LINGER, STAY
 from tcpmesh.net.uring.completions import LOOK, MOST_WAITS, SIZE, RingCompletions
-from tcpmesh.net.uring.requests import CANCELLED, DESCRIPTOR, SENT
+from tcpmesh.net.uring.requests import CANCELLED, SENT
 from tcpmesh.net.uring.ring import (
     CQ_EVENTFD_DISABLED,
     CQE_BUFFER,
@@ -252,7 +252,7 @@ class UringPoller(RingCompletions):
                 elif known & 7 == CANCELLED:
                     continue
                 else:
-                    fd = known >> 3 & DESCRIPTOR
+                    fd = known >> 3
                 odd[fd] = odd.get(fd, 0) + 1
                 rest.append((known, result, flags, None))
         ring.tail = put
