@@ -229,10 +229,12 @@ class TransportTests(SynchronousTestCase):
     def test_nothing_to_do_after_the_end(self) -> None:
         """A connection whose peer has ended is not asked again, however often it is resumed."""
         transport, peer = self.tcp()
-        protocol = Noting()
+        protocol = Noting(pauses=True)
         transport.serve(protocol)
         peer.send(b"hello")
         peer.close()
+        self.turns()
+        transport.resumeProducing()
         self.turns()
         for _ in range(3):
             transport.pauseProducing()

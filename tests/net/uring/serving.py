@@ -133,6 +133,13 @@ class PollerCase(SynchronousTestCase):
         self.time += self.cost
         self.acts.pop(what, lambda: None)()
 
+    def pair(self, name: str = "0") -> tuple[Serving, socket.socket]:
+        """A channel for which nothing is under way, and its peer."""
+        near, peer = socket.socketpair()
+        self.addCleanup(peer.close)
+        near.setblocking(False)
+        return Serving(name, self, near.detach()), peer
+
     def connect(self, name: str, kind: type[Serving] = Serving) -> tuple[Serving, socket.socket]:
         """A channel that receives, and its peer."""
         near, peer = socket.socketpair()

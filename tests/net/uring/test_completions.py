@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import socket
+from functools import partial
 from typing import Any
 from unittest import mock
 
@@ -104,13 +105,93 @@ class CompletionsTests(PollerCase):
         sent = 0
         while narrow._out is None:
             sent += speaker.send(b"".join(b"%07d " % each for each in range(2000)))
-            self.turn()
+            served = self.turn()
         got = b""
         while len(got) + len(narrow.unsent) < sent:
             got += listener.recv(1 << 20)
         pieces = (got + narrow.unsent).split()
         self.assertEqual([b"%07d" % (each % 2000) for each in range(sent // 8)], pieces)
         self.assertEqual(0, sink._protocol.bytes)
+        self.assertEqual(1, served.count("narrow full"))
+
+    def test_one_call_for_many(self) -> None:
+        """The messages of many connections are passed on by few calls to the kernel."""
+        from tcpmesh.net.uring import ring
+
+        relays = [self.relay(str(number)) for number in range(40)]
+        self.rest()
+        for number, (_, speaker, _, _) in enumerate(relays):
+            speaker.send(b"from %d" % number)
+        with mock.patch.object(ring, "_enter", wraps=ring._enter) as enter:
+            self.turn()
+        self.assertLess(enter.call_count, 15)
+        for number, (_, _, _, listener) in enumerate(relays):
+            self.assertEqual(b"from %d" % number, listener.recv(100))
+
+    def test_more_messages_than_entries(self) -> None:
+        """More messages than the ring has entries for are all passed on, each once and to its own
+        side.
+        """
+        from tcpmesh.net.uring import requests
+        from tcpmesh.net.uring.poller import UringPoller
+        from tcpmesh.net.uring.ring import Ring
+
+        self.patch(requests, "Ring", partial(Ring, 4))
+        self.poller = UringPoller(self.reactor, lambda: self.time)
+        self.addCleanup(self.poller.stop)
+        relays = [self.relay(str(number)) for number in range(30)]
+        self.rest()
+        for number, (_, speaker, _, _) in enumerate(relays):
+            speaker.send(b"from %d" % number)
+        for _ in range(10):
+            self.turn()
+        for number, (source, _, _, listener) in enumerate(relays):
+            self.assertEqual(b"from %d" % number, source.data or listener.recv(100))
+
+    def test_broken_while_waiting(self) -> None:
+        """A side that turns out to be gone while the round waits for what comes next is told so in
+        that round.
+        """
+        source, speaker = self.connect("talker")
+        sink, listener = self.pair("sink")
+        self.poller.replace(sink.fd, sink)
+        source._onto = sink
+        listener.close()
+        speaker.send(b"hello")
+        self.assertEqual(["sink broken"], self.turn())
+        self.assertEqual(b"hello", sink.unsent)
+
+    def test_comes_while_a_round_ends(self) -> None:
+        """What comes at any moment of a round, be it the last, is served without another event."""
+        from tcpmesh.net.uring.poller import UringPoller
+
+        for moment in range(1, 12):
+            calls: list[int] = []
+            peers: list[socket.socket] = []
+
+            def now(calls: list[int] = calls, peers: Any = peers, moment: int = moment) -> float:
+                calls.append(0)
+                if peers and len(calls) == moment:
+                    peers[0].send(b"late")
+                    self.time += 1
+                return self.time
+
+            self.poller = UringPoller(self.reactor, now)
+            self.addCleanup(self.poller.stop)
+            channel, peer = self.connect("0")
+            self.rest()
+            peers.append(peer)
+            calls.clear()
+            peer.send(b"early ")
+            for _ in range(3):
+                self.turn()
+            if len(calls) < moment:
+                break
+            self.assertEqual(
+                b"early late", channel.data, f"at the {moment}th moment of {len(calls)}"
+            )
+        else:
+            self.fail("a round has no end")
 
     def test_passed_on_again(self) -> None:
         """What comes for a connection whose earlier bytes had to be served is passed on again as
@@ -191,25 +272,50 @@ class CompletionsTests(PollerCase):
         self.assertEqual({"1", "1 ended"}, set(self.rest()))
         self.assertEqual(b"hello", os.read(channel.fd, 10))
 
+    def at_hand(self) -> int:
+        """How many of the ring's buffers are, found by filling them."""
+        others = self.connect_many(8)
+        for other, peer in others:
+            peer.send(other.name.encode())
+        self.rest()
+        full = [other for other, _ in others if other.data == other.name.encode()]
+        refused = [other for other, _ in others if other.results == [-errno.ENOBUFS]]
+        self.assertEqual(len(others), len(full) + len(refused))
+        for other, _ in others:
+            self.poller.close(other.fd)
+        self.rest()
+        return len(full)
+
     def test_settle_of_the_silent(self) -> None:
         """However often a silent connection is taken away and comes back, no buffer is given back
         that was not filled.
         """
         self.small(4)
-        channel, peer = self.connect("0")
+        channel, peer = self.connect("silent")
         for _ in range(10):
             self.poller.settle(channel.fd)
             self.poller.receive(channel.fd, channel)
         self.rest()
-        others = self.connect_many(6)
-        channel.results.clear()
-        for other, its_peer in others:
-            its_peer.send(other.name.encode())
-        self.rest()
-        self.assertEqual(2, sum(other.results == [-errno.ENOBUFS] for other, _ in others))
-        self.assertEqual(4, sum(other.name.encode() == other.data for other, _ in others))
+        self.assertEqual(4, self.at_hand())
         peer.send(b"x")
-        self.assertEqual(["0"], self.rest())
+        self.assertEqual(["silent"], self.rest())
+
+    def test_buffers_of_many_rounds(self) -> None:
+        """After however many rounds, in which bytes were passed on, served, or both, as many
+        buffers are at hand as there are.
+        """
+        self.small(4)
+        _, speaker, _, listener = self.relay("talker")
+        _, peer = self.connect("other")
+        for number in range(20):
+            if number % 3:
+                speaker.send(b"x")
+            if number % 2:
+                peer.send(b"x")
+            self.turn()
+        self.rest()
+        self.assertEqual(b"x" * 13, listener.recv(100))
+        self.assertEqual(4, self.at_hand())
 
     def test_settle_more_often_than_completions(self) -> None:
         """However often that happens between two rounds, the kernel has room for completions."""

@@ -18,13 +18,6 @@ from tests.net.uring.serving import PollerCase, Serving
 class RequestsTests(PollerCase):
     """A ring in whose descriptors nothing happens but what a test does."""
 
-    def pair(self, name: str = "0") -> tuple[Serving, socket.socket]:
-        """A channel for which nothing is under way, and its peer."""
-        near, peer = socket.socketpair()
-        self.addCleanup(peer.close)
-        near.setblocking(False)
-        return Serving(name, self, near.detach()), peer
-
     def fill(self, fd: int) -> None:
         """Let a descriptor take no more bytes."""
         with contextlib.suppress(BlockingIOError):

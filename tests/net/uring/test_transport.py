@@ -6,6 +6,8 @@ import contextlib
 import os
 import select
 import socket
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from zope.interface import implementer
@@ -81,9 +83,8 @@ class Straight(Noting):
         self.sink.write(data)
 
 
-@uring
-class TransportTests(SynchronousTestCase):
-    """Transports of a reactor whose clock stands still."""
+class Rounds(SynchronousTestCase):
+    """A network of a reactor whose clock stands still."""
 
     def setUp(self) -> None:
         """A network."""
@@ -152,6 +153,16 @@ class TransportTests(SynchronousTestCase):
             if not view:
                 return
         self.fail("nobody takes it")
+
+    def reset(self, peer: socket.socket) -> None:
+        """Let a peer leave with a reset."""
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        peer.close()
+
+
+@uring
+class TransportTests(Rounds):
+    """Transports that change between their ways to receive."""
 
     def test_room_between_two_ways_to_receive(self) -> None:
         """What waits for room goes out when there is some, also where the transport was told of
@@ -343,11 +354,6 @@ class TransportTests(SynchronousTestCase):
         self.addCleanup(os.close, descriptor)
         self.assertTrue(moved.unsent)
 
-    def reset(self, peer: socket.socket) -> None:
-        """Let a peer leave with a reset."""
-        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-        peer.close()
-
     def test_two_networks(self) -> None:
         """What comes for a transport of another network goes there through the protocol: no ring
         knows the descriptors of another one.
@@ -369,6 +375,192 @@ class TransportTests(SynchronousTestCase):
         while not protocol.data:
             self.network.poller.doRead()
         self.assertEqual(b"hello", listener.recv(10))
+
+
+@uring
+class ReceivingTests(Rounds):
+    """How what the ring receives gets to protocols that pause, and are many."""
+
+    def entries(self) -> int:
+        """How often the ring was asked for something so far."""
+        return int(self.network.poller._ring.tail)
+
+    def served_in_turn(self) -> tuple[Noting, Any, Noting, socket.socket]:
+        """A protocol, then a transport, its protocol and its peer, of which the first is served
+        first in each round.
+        """
+        _, first, firsts_peer = self.connect()
+        transport, protocol, peer = self.connect()
+        self.turns()
+        firsts_peer.send(b"hello")
+        return first, transport, protocol, peer
+
+    def on_bytes(self, protocol: Noting, call: Callable[[], object]) -> None:
+        """Let this be called when the protocol gets bytes next."""
+        receive = protocol.dataReceived
+
+        def received(data: bytes) -> None:
+            protocol.dataReceived = receive  # type: ignore[method-assign]
+            receive(data)
+            call()
+
+        protocol.dataReceived = received  # type: ignore[method-assign]
+        protocol.transport.protocol = protocol
+
+    def test_in_one_piece(self) -> None:
+        """What comes at once is delivered at once, and asked for once for all, for bytes of TCP:
+        also where as many are wanted as a buffer holds, but not where they are fewer.
+        """
+        for size, entries in ((0, 0), (1 << 14, 0), (1 << 13, 3)):
+            transport, protocol, peer = self.connect()
+            if size:
+                transport.read_size = size
+            sizes: list[int] = []
+
+            def received(data: bytes, sizes: list[int] = sizes) -> None:
+                sizes.append(len(data))
+
+            protocol.dataReceived = received  # type: ignore[method-assign]
+            transport.protocol = protocol
+            self.turns()
+            before = self.entries()
+            for _ in range(3):
+                peer.send(b"8 bytes.")
+                self.turns()
+            self.assertEqual([8, 8, 8], sizes)
+            self.assertEqual(entries, self.entries() - before)
+
+    def test_full_buffers(self) -> None:
+        """Some full buffers do not change how a connection is received for; many do, which are
+        bulk.
+        """
+        transport, _, peer = self.connect()
+        self.turns()
+        before = self.entries()
+        for _ in range(4):
+            peer.send(bytes(1 << 14))
+            self.turns()
+            self.turns()
+        self.assertEqual(before, self.entries())
+        for _ in range(MOST_TURNS):
+            with contextlib.suppress(BlockingIOError):
+                peer.send(bytes(1 << 20))
+            self.turns()
+            if transport._reads:
+                break
+        self.assertTrue(transport._reads)
+
+    def test_paused_with_bytes_at_hand(self) -> None:
+        """Who was paused while bytes of it had been received already gets these on resume, then
+        those behind them, and then the end; before that nothing.
+        """
+        for pieces in ((b"one ",), (b"one ", b"two ")):
+            first, transport, protocol, peer = self.served_in_turn()
+
+            def pause(transport: Any = transport, peer: Any = peer, rest: Any = pieces[1:]) -> None:
+                transport.pauseProducing()
+                for piece in rest:
+                    peer.send(piece)
+
+            self.on_bytes(first, pause)
+            peer.send(pieces[0])
+            self.turns()
+            peer.send(b"three")
+            peer.shutdown(socket.SHUT_WR)
+            self.turns()
+            self.assertEqual((b"", []), (protocol.data, protocol.ends))
+            transport.resumeProducing()
+            self.assertEqual(b"", protocol.data)
+            self.turns()
+            self.assertEqual(b"".join((*pieces, b"three")), protocol.data)
+            self.assertEqual(["read"], protocol.ends)
+
+    def test_paused_with_the_end_at_hand(self) -> None:
+        """Who was paused while its end had come already is told that on resume, and not before."""
+        first, transport, protocol, peer = self.served_in_turn()
+        self.on_bytes(first, transport.pauseProducing)
+        peer.shutdown(socket.SHUT_WR)
+        self.turns()
+        self.assertEqual([], protocol.ends)
+        transport.resumeProducing()
+        self.assertEqual([], protocol.ends)
+        self.turns()
+        self.assertEqual(["read"], protocol.ends)
+
+    def test_stays_in_the_socket(self) -> None:
+        """What comes for who has paused stays in the socket, where its peer feels it."""
+        transport, protocol, peer = self.connect()
+        self.turns()
+        transport.pauseProducing()
+        self.turns()
+        peer.send(b"hello")
+        self.turns()
+        self.assertEqual(5, unread(transport.fd))
+        transport.resumeProducing()
+        self.turns()
+        self.assertEqual(b"hello", protocol.data)
+
+    def test_fewer_bytes_from_now_on(self) -> None:
+        """Who wants fewer bytes at once, while more of them are at hand, gets those in pieces; who
+        pauses after one of these gets the others on resume, and who closes gets none.
+        """
+        for act in ("", "pauseProducing", "loseConnection"):
+            first, transport, protocol, peer = self.served_in_turn()
+            sizes: list[int] = []
+
+            def received(
+                data: bytes, sizes: list[int] = sizes, transport: Any = transport, act: str = act
+            ) -> None:
+                sizes.append(len(data))
+                if act and len(sizes) == 1:
+                    getattr(transport, act)()
+
+            protocol.dataReceived = received  # type: ignore[method-assign]
+            transport.protocol = protocol
+            self.on_bytes(first, partial(setattr, transport, "read_size", 3))
+            peer.send(b"8 bytes.")
+            self.turns()
+            if act:
+                self.assertEqual([3], sizes)
+                transport.resumeProducing()
+                self.turns()
+            self.assertEqual([3] if act == "loseConnection" else [3, 3, 2], sizes)
+
+    def test_sink_that_takes_nothing(self) -> None:
+        """Where the other side takes no more, its source is paused; as soon as it does, all goes
+        out, in order, and the source is resumed.
+        """
+        near, peer = self.tcp()
+        away, listener = self.tcp()
+        away.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 16)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+        sink = self.network.transport_type(self.network, away.detach(), socket.AF_INET, None, False)
+        sink.protocol = Noting()
+        sink.high_watermark = 1 << 15
+        sink.start()
+        transport = self.network.transport_type(
+            self.network, near.detach(), socket.AF_INET, None, False
+        )
+        transport.protocol = Straight(transport, sink)
+        sink.registerProducer(transport, streaming=True)
+        transport.start()
+        sent = b""
+        while not transport._paused:
+            sent += (piece := b"%07d " % len(sent) * 1000)
+            peer.send(piece)
+            self.turns()
+        self.assertGreater(sink.buffered, 1 << 15)
+        got = b""
+        for _ in range(MOST_TURNS):
+            got += self.read(listener)
+            self.turns()
+            if len(got) == len(sent):
+                break
+        self.assertTrue(sent == got, f"{len(got)} of {len(sent)} bytes")
+        self.assertFalse(transport._paused)
+        peer.send(b"more")
+        self.turns()
+        self.assertEqual(b"more", self.read(listener))
 
 
 @uring
