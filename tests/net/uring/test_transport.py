@@ -562,6 +562,46 @@ class ReceivingTests(Rounds):
         self.turns()
         self.assertEqual(b"more", self.read(listener))
 
+    def test_sink_that_never_received(self) -> None:
+        """A side that has paused from the first moment is told that it is gone, or full, as any
+        other, by who sends to it; all others are served on.
+        """
+        _, other, others_peer = self.connect()
+        for is_gone in (True, False):
+            near, peer = self.tcp()
+            away, listener = self.tcp()
+            sink = self.network.transport_type(
+                self.network, away.detach(), socket.AF_INET, None, False
+            )
+            sink.serve(test_transport.Noting(pauses=True))
+            transport = self.network.transport_type(
+                self.network, near.detach(), socket.AF_INET, None, False
+            )
+            transport.protocol = Straight(transport, sink)
+            transport.start()
+            self.turns()
+            if is_gone:
+                self.reset(listener)
+                for _ in range(2):
+                    peer.send(b"hello")
+                    self.turns()
+                self.assertEqual(10, sink.dropped)
+                continue
+            sent = got = 0
+            while not sink.buffered:
+                with contextlib.suppress(BlockingIOError):
+                    sent += peer.send(bytes(1 << 16))
+                self.turns()
+            for _ in range(MOST_TURNS):
+                got += len(self.read(listener))
+                self.turns()
+                if got == sent:
+                    break
+            self.assertEqual(sent, got)
+        others_peer.send(b"hello")
+        self.turns()
+        self.assertEqual(b"hello", other.data)
+
 
 @uring
 class SharedTests(test_transport.TransportTests):
