@@ -273,10 +273,8 @@ class UringPoller(RingCompletions):
                 break
             self._ring.exchange()
             self._take()
-            self._settle()
             while self._rest:
                 self._serve(*self._rest.popleft())
-            self._close_all()
         self._running = False
 
     def _close_set(self) -> None:
