@@ -140,6 +140,12 @@ class PollerCase(SynchronousTestCase):
         near.setblocking(False)
         return Serving(name, self, near.detach()), peer
 
+    def fill(self, fd: int) -> None:
+        """Let a descriptor take no more bytes."""
+        with suppress(BlockingIOError):
+            while True:
+                os.write(fd, bytes(1 << 16))
+
     def connect(self, name: str, kind: type[Serving] = Serving) -> tuple[Serving, socket.socket]:
         """A channel that receives, and its peer."""
         near, peer = socket.socketpair()

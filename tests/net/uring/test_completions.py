@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import select
 import socket
 from functools import partial
 from typing import Any
@@ -61,9 +62,16 @@ class CompletionsTests(PollerCase):
 
     def test_share_of_a_round(self) -> None:
         """Of what waits as much is served in each round as fits into two milliseconds, or a few
-        that cost more than that.
+        that cost more than that; while something waits nobody sleeps.
         """
         rounds: list[int] = []
+        wait = self.poller._ring.wait
+
+        def waits(seconds: float) -> None:
+            self.assertFalse(self.poller._rest)
+            wait(seconds)
+
+        self.patch(self.poller._ring, "wait", waits)
 
         def served() -> None:
             rounds.append(self.poller.turn)
@@ -90,6 +98,47 @@ class CompletionsTests(PollerCase):
         speaker.send(b"hello")
         self.assertEqual(["sink of talker full"], self.turn())
         self.assertEqual(b"hello", sink.unsent)
+
+    def test_full_as_the_round_ends(self) -> None:
+        """What it does not take is whole, however soon the buffers are filled again, and room for
+        it that is asked for then is told; be it that the round goes on or ends.
+        """
+        for turns in range(4):
+            self.small(4)
+            _, speaker, sink, listener = self.relay("talker")
+            others = self.connect_many(4)
+            for _ in range(turns):
+                others[0][1].send(b"x")
+                self.turn()
+            self.fill(sink.fd)
+            self.acts["sink of talker full"] = partial(self.poller.await_room, sink.fd, sink)
+            speaker.send(b"hello")
+            self.poller.doRead()
+            for _, peer in others:
+                peer.send(b"other")
+            self.rest()
+            self.assertEqual(b"hello", sink.unsent)
+            listener.recv(1 << 24)
+            while True:
+                with contextlib.suppress(BlockingIOError):
+                    if listener.recv(1 << 24):
+                        continue
+                break
+            self.assertEqual(["sink of talker 4"], self.turn())
+
+    def test_many_that_become_ready(self) -> None:
+        """Where many have become ready at once, turns are short, and all are told, in order."""
+        pairs = [self.pair(str(number)) for number in range(100)]
+        for channel, peer in pairs:
+            self.poller.await_ready(channel.fd, channel, select.EPOLLIN)
+            peer.send(b"x")
+        served = []
+        while some := self.turn():
+            self.assertLess(len(some), 50)
+            served += some
+        self.assertEqual([f"{number} awaited 1" for number in range(100)], served)
+        for channel, _ in pairs:
+            self.poller.close(channel.fd)
 
     def test_full_in_the_middle(self) -> None:
         """Where it takes a part of a message, it gets the rest, from the first byte it lacks."""
@@ -130,7 +179,7 @@ class CompletionsTests(PollerCase):
 
     def test_more_messages_than_entries(self) -> None:
         """More messages than the ring has entries for are all passed on, each once and to its own
-        side.
+        side, and all who sent them are looked at once more.
         """
         from tcpmesh.net.uring import requests
         from tcpmesh.net.uring.poller import UringPoller
@@ -143,10 +192,16 @@ class CompletionsTests(PollerCase):
         self.rest()
         for number, (_, speaker, _, _) in enumerate(relays):
             speaker.send(b"from %d" % number)
+        looked_at: list[int] = []
+        for number, (source, _, _, _) in enumerate(relays):
+            source.receive_anew = partial(looked_at.append, number)  # type: ignore[method-assign]
         for _ in range(10):
             self.turn()
-        for number, (source, _, _, listener) in enumerate(relays):
+        for number, (source, speaker, _, listener) in enumerate(relays):
             self.assertEqual(b"from %d" % number, source.data or listener.recv(100))
+            speaker.shutdown(socket.SHUT_WR)
+        self.reactor.advance(1)
+        self.assertEqual([*range(30)], sorted(looked_at))
 
     def test_broken_while_waiting(self) -> None:
         """A side that turns out to be gone while the round waits for what comes next is told so in

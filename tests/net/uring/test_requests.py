@@ -18,12 +18,6 @@ from tests.net.uring.serving import PollerCase, Serving
 class RequestsTests(PollerCase):
     """A ring in whose descriptors nothing happens but what a test does."""
 
-    def fill(self, fd: int) -> None:
-        """Let a descriptor take no more bytes."""
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                os.write(fd, bytes(1 << 16))
-
     def is_closed(self, fd: int) -> bool:
         """Whether a descriptor is, some turns later."""
         for _ in range(3):
