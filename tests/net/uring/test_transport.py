@@ -389,8 +389,8 @@ class ReceivingTests(Rounds):
         """A protocol, then a transport, its protocol and its peer, of which the first is served
         first in each round.
         """
-        _, first, firsts_peer = self.connect()
         transport, protocol, peer = self.connect()
+        _, first, firsts_peer = self.connect()
         self.turns()
         firsts_peer.send(b"hello")
         return first, transport, protocol, peer
@@ -429,6 +429,9 @@ class ReceivingTests(Rounds):
                 self.turns()
             self.assertEqual([8, 8, 8], sizes)
             self.assertEqual(entries, self.entries() - before)
+            peer.send(b"x")
+            self.turns()
+            self.assertEqual(([8, 8, 8, 1], []), (sizes, protocol.ends))
 
     def test_full_buffers(self) -> None:
         """Some full buffers do not change how a connection is received for; many do, which are
@@ -573,7 +576,7 @@ class ReceivingTests(Rounds):
             sink = self.network.transport_type(
                 self.network, away.detach(), socket.AF_INET, None, False
             )
-            sink.serve(test_transport.Noting(pauses=True))
+            sink.serve(protocol := test_transport.Noting(pauses=True))
             transport = self.network.transport_type(
                 self.network, near.detach(), socket.AF_INET, None, False
             )
@@ -586,6 +589,9 @@ class ReceivingTests(Rounds):
                     peer.send(b"hello")
                     self.turns()
                 self.assertEqual(10, sink.dropped)
+                sink.resumeProducing()
+                self.turns()
+                self.assertEqual(["ConnectionLost"], protocol.ends)
                 continue
             sent = got = 0
             while not sink.buffered:
@@ -601,6 +607,29 @@ class ReceivingTests(Rounds):
         others_peer.send(b"hello")
         self.turns()
         self.assertEqual(b"hello", other.data)
+
+
+@uring
+class NumberZeroTests(ReceivingTests):
+    """The same where the first connection has the number that standard input has elsewhere."""
+
+    def setUp(self) -> None:
+        """It comes back in the end."""
+        saved = os.dup(0)
+        self.addCleanup(os.close, saved)
+        self.addCleanup(os.dup2, saved, 0)
+        self.has_zero = False
+        super().setUp()
+
+    def tcp(self) -> tuple[socket.socket, socket.socket]:
+        """Both ends of a connection."""
+        near, peer = super().tcp()
+        if not self.has_zero:
+            self.has_zero = True
+            os.dup2(near.fileno(), 0)
+            near.close()
+            near = socket.socket(fileno=0)
+        return near, peer
 
 
 @uring
