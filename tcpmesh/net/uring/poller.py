@@ -170,11 +170,10 @@ class UringPoller(RingCompletions):
             ring.exchange()
             if not words[ring.sq_flags] & SQ_TASKRUN or self._has_more():
                 break
-        self._settle()
+        self._settle()  # what failed ones ask for goes with the next round, which they bring about
         if self._held_before:
             self._buffers.give_back(self._held_before)
             self._held_before = 0
-        ring.submit()  # what sends that failed have asked for
         self._running = False
         if self._stopping:
             self._stop()

@@ -226,7 +226,7 @@ class PollerTests(PollerCase):
                 sent[number] += data
                 peer.send(data)
             self.turn()
-            self.assertLess(len(self.poller._rest), 400)
+            self.assertLess(len(self.poller._rest), 300)
         self.rest()
         self.assertEqual(sent, {number: each.data for number, (each, _) in enumerate(connected)})
 

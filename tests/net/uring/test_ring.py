@@ -51,8 +51,8 @@ class RingTests(SynchronousTestCase):
         return near, far
 
     def test_send(self) -> None:
-        """An entry is carried out when it is handed over, and its completion has the number it was
-        given and what the system call would have returned.
+        """An entry is carried out when it is handed over, not before, and its completion has the
+        number it was given and what the system call would have returned.
         """
         from tcpmesh.net.uring.ring import OP_SEND, address_of
 
@@ -60,6 +60,7 @@ class RingTests(SynchronousTestCase):
             ring, (near, far) = self.ring(flags=flags), self.pair()
             memory = bytearray(b"hello")
             ring.put(OP_SEND, near.fileno(), 0, address_of(memory), 5, 0, 77)
+            self.assertRaises(BlockingIOError, far.recv, 10, socket.MSG_DONTWAIT)
             ring.submit()
             self.assertEqual([(77, 5, 0)], self.completions(ring))
             self.assertEqual(b"hello", far.recv(10))

@@ -240,19 +240,6 @@ class TransportTests(Rounds):
                 peer.send(bytes(1000))
         self.assertEqual([], select.select([self.network.poller], [], [], 0.01)[0])
 
-    def test_reset_after_the_end(self) -> None:
-        """Where the peer has sent its end, a reset that follows is told, soon, or later."""
-        for wait in (0.0, 1.0):
-            _, protocol, peer = self.connect()
-            peer.shutdown(socket.SHUT_WR)
-            self.turns()
-            self.assertEqual(["read"], protocol.ends)
-            self.turns(wait)
-            self.reset(peer)
-            self.turns()
-            self.turns(1.0)
-            self.assertEqual(["read", "ConnectionLost"], protocol.ends)
-
     def test_reset_after_the_end_and_a_move(self) -> None:
         """The same where the connection has come from another network in between."""
         transport, protocol, peer = self.connect()
@@ -528,6 +515,37 @@ class ReceivingTests(Rounds):
                 transport.resumeProducing()
                 self.turns()
             self.assertEqual([3] if act == "loseConnection" else [3, 3, 2], sizes)
+
+    def test_reset_after_the_end(self) -> None:
+        """Where the peer has sent its end, a reset that follows is told, soon, or later."""
+        for wait in (0.0, 1.0):
+            _, protocol, peer = self.connect()
+            peer.shutdown(socket.SHUT_WR)
+            self.turns()
+            self.assertEqual(["read"], protocol.ends)
+            self.turns(wait)
+            self.reset(peer)
+            self.turns()
+            self.turns(1.0)
+            self.assertEqual(["read", "ConnectionLost"], protocol.ends)
+
+    def test_bulk(self) -> None:
+        """As many full buffers as hold four times what a read takes are bulk, where no more than
+        two rounds lie between any of them.
+        """
+        poller = self.network.poller
+        count = 4 * len(self.network.iov[0]) // poller.size
+        for gap, is_bulk in ((2, True), (3, False)):
+            transport, _, _ = self.connect()
+            self.turns()
+            before = self.entries()
+            for _ in range(count - 1):
+                poller.turn += gap
+                transport.filled()
+            self.assertEqual(before, self.entries())
+            poller.turn += gap
+            transport.filled()
+            self.assertEqual(is_bulk, self.entries() > before)
 
     def test_sink_that_takes_nothing(self) -> None:
         """Where the other side takes no more, its source is paused; as soon as it does, all goes
