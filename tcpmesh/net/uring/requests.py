@@ -193,7 +193,7 @@ class RingRequests(BasePoller):
 
     def _make_room(self, fd: int, weight: int) -> None:
         """The first thing is under way with a greater descriptor than ever."""
-        self._under_way += [0] * (2 * fd - len(self._under_way))
+        self._under_way += [0] * fd  # so that there is at least twice as much
         self._under_way[fd] = weight
 
     def _hand_over(self) -> None:
