@@ -44,9 +44,10 @@ HANGUP = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR | select.EPOLLPRI
 read stops.
 """
 
-DOUBTFUL = select.EPOLLHUP | select.EPOLLERR | select.EPOLLPRI
+DOUBTFUL = select.EPOLLERR | select.EPOLLPRI
 """With one of these, only another read tells whether it is an end of stream that is behind a short
-read."""
+read.  EPOLLHUP alone says no more than that both sides have ended.
+"""
 
 READABLE = select.EPOLLIN | HANGUP
 

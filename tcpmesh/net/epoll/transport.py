@@ -117,7 +117,6 @@ class EpollTransport(WriteSide):
                 self._report_lost()
                 return
             if n == 0:
-                self._readable = False
                 self._end_of_stream()
                 return
             onto = self._onto
@@ -151,7 +150,6 @@ class EpollTransport(WriteSide):
         """
         if self._hangup & DOUBTFUL or self._family == AF_UNIX:
             return False
-        self._readable = False
         self._end_of_stream()
         return True
 
@@ -244,7 +242,6 @@ class EpollTransport(WriteSide):
                     self._hangup |= EPOLLPRI
                     self._pump_stalls(pump)
                     return
-                self._readable = False
                 self._end_of_stream()
                 return
             sink.take_from(pump)
@@ -266,6 +263,7 @@ class EpollTransport(WriteSide):
 
     def _end_of_stream(self) -> None:
         self._eof = True
+        self._readable = False
         if self._pump is not None:
             self._stop_pump(self._pump)
         if self._failed:

@@ -39,8 +39,7 @@ class ReceiveBuffers:
         self._words = memoryview(self._entries).cast("H")
         self._tail = 0
         self.give_back(count)
-        registration = bytearray(PBUF_RING.size)
-        PBUF_RING.pack_into(registration, 0, address_of(self._entries), count, 0, 0, 0, 0, 0)
+        registration = bytearray(PBUF_RING.pack(address_of(self._entries), count))
         ring.register(REGISTER_PBUF_RING, registration, 1)
 
     def give_back(self, count: int) -> None:

@@ -31,13 +31,11 @@ from tcpmesh.net.uring.buffers import ReceiveBuffers
 from tcpmesh.net.uring.requests import (
     CANCELLED,
     CONNECTED,
-    DESCRIPTOR,
     GONE,
     POLLED,
     READY,
     RECEIVED,
     SENT,
-    SERIAL,
     WEIGHTS,
     RingRequests,
 )
@@ -108,15 +106,14 @@ class RingCompletions(RingRequests):
 
     def settle(self, fd: int) -> None:
         """Let the channel have all that was completed for it, and nothing more be under way."""
-        if fd in self._polls:
-            self.leave_poll(fd)
+        self._polls.pop(fd, None)
         self._end_all_of(fd)
         if fd in self._odd:
             rest = tuple(self._rest)
             self._rest.clear()
-            self._rest.extend(each for each in rest if each[0] >> 3 & DESCRIPTOR != fd)
+            self._rest.extend(each for each in rest if each[0] >> 3 != fd)
             for each in rest:
-                if each[0] >> 3 & DESCRIPTOR == fd:
+                if each[0] >> 3 == fd:
                     self._is_served(fd)
                     self._serve(*each)
 
@@ -178,7 +175,7 @@ class RingCompletions(RingRequests):
         served = []
         while rest:
             each = rest.popleft()
-            served.append(each[0] >> 3 & DESCRIPTOR)
+            served.append(each[0] >> 3)
             self._serve(*each)
             if not len(served) % EVERY and self.is_over():
                 break
@@ -205,7 +202,7 @@ class RingCompletions(RingRequests):
         while rest and rest[-1][3] is None:
             new.append(rest.pop())
         for known, result, flags, _ in reversed(new):
-            fd = known >> 3 & DESCRIPTOR
+            fd = known >> 3
             if flags & CQE_MORE and self._odd[fd] > 1:
                 self._channels[fd].receive_anew()
             rest.append((known, result, flags, self._copied(flags, result)))
@@ -218,7 +215,7 @@ class RingCompletions(RingRequests):
 
     def _serve(self, known: int, result: int, flags: int, data: Any) -> None:
         """A completion, for its channel."""
-        kind, fd = known & 7, known >> 3 & DESCRIPTOR
+        kind, fd = known & 7, known >> 3
         channel = self._channels[fd]
         if not flags & CQE_MORE:
             left = self._under_way[fd] = self._under_way[fd] - WEIGHTS[kind]
@@ -241,28 +238,29 @@ class RingCompletions(RingRequests):
                 if not flags & CQE_MORE:
                     channel.receive_ended(result)
             elif kind == POLLED:
-                self._polled(fd, channel, known >> SERIAL, result)
+                self._polled(fd, channel, result)
             elif kind == CONNECTED:
                 channel.connect_done(result)
             elif kind == READY:
                 if result != -errno.ECANCELED:  # else nobody awaits it any more
-                    channel.has_become_ready(select.EPOLLERR if result < 0 else result)
+                    channel.has_become_ready(result if result > 0 else select.EPOLLERR)
             else:
                 channel.has_room(select.EPOLLOUT if result < 0 else result)
         except BaseException:
             self._fail(channel)
 
-    def _polled(self, fd: int, channel: Any, serial: int, result: int) -> None:
+    def _polled(self, fd: int, channel: Any, result: int) -> None:
         asked = self._polls.get(fd)
-        if asked is None or asked[0] != serial:
-            return  # it is of one that was left
-        if result < 0 or asked[1] & select.EPOLLONESHOT:
+        if asked is None:
+            return  # nobody watches it any more
+        (mask,) = asked
+        if result < 0 or mask & select.EPOLLONESHOT:
             del self._polls[fd]
         try:
             channel.ready(result if result > 0 else select.EPOLLERR)
         finally:
-            if self._polls.get(fd) == asked:
-                self._poll(fd)
+            if self._polls.get(fd) is asked:
+                self._poll(fd, mask)
 
     # Ends
 
@@ -284,7 +282,6 @@ class RingCompletions(RingRequests):
         """Cancel whatever is under way with a descriptor, and let it end."""
         if not self._is_under_way(fd):
             return
-        self._settle()
         self._cancel_all_of(fd)
         for _ in range(MOST_WAITS):
             self._ring.exchange()
@@ -306,7 +303,7 @@ class RingCompletions(RingRequests):
                     self._held += 1
                 data = self._copied(flags, result)
                 self._rest.append((known, result, flags, data))
-                fd = known >> 3 & DESCRIPTOR
+                fd = known >> 3
                 self._odd[fd] = self._odd.get(fd, 0) + 1
         self._head = self._settled
         ring.words[ring.cq_head] = self._head & 0xFFFFFFFF
@@ -320,6 +317,6 @@ class RingCompletions(RingRequests):
         ended = sum(
             WEIGHTS[known & 7]
             for known, _, flags, _ in self._rest
-            if not flags & CQE_MORE and known >> 3 & DESCRIPTOR == fd
+            if not flags & CQE_MORE and known >> 3 == fd
         )
         return self._under_way[fd] > ended

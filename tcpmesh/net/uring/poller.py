@@ -36,7 +36,7 @@ from twisted.internet.interfaces import IReadDescriptor
 
 from tcpmesh.net.epoll.base_poller import LINGER, STAY
 from tcpmesh.net.uring.completions import LOOK, MOST_WAITS, SIZE, RingCompletions
-from tcpmesh.net.uring.requests import CANCELLED, DESCRIPTOR, SENT
+from tcpmesh.net.uring.requests import CANCELLED, SENT
 from tcpmesh.net.uring.ring import (
     CQ_EVENTFD_DISABLED,
     CQE_BUFFER,
@@ -83,13 +83,13 @@ class UringPoller(RingCompletions):
         busy: float = 0.0,
     ) -> None:
         super().__init__(reactor, now, size, busy)
+        self._backstop: Any = None
         ring = self._ring
         with all_or_nothing() as undo:
             undo.callback(ring.close)
             self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
             undo.callback(os.close, self._bell)
             ring.register(REGISTER_EVENTFD, bytearray(struct.pack("=i", self._bell)), 1)
-        self._backstop: Any = None
         reactor.addReader(self)
 
     def fileno(self) -> int:
@@ -171,11 +171,10 @@ class UringPoller(RingCompletions):
             ring.exchange()
             if not words[ring.sq_flags] & SQ_TASKRUN or self._has_more():
                 break
-        self._settle()
+        self._settle()  # what failed ones ask for goes with the next round, which they bring about
         if self._held_before:
             self._buffers.give_back(self._held_before)
             self._held_before = 0
-        ring.submit()  # what sends that failed have asked for
         self._running = False
         if self._stopping:
             self._stop()
@@ -255,7 +254,7 @@ class UringPoller(RingCompletions):
                 elif known & 7 == CANCELLED:
                     continue
                 else:
-                    fd = known >> 3 & DESCRIPTOR
+                    fd = known >> 3
                 odd[fd] = odd.get(fd, 0) + 1
                 rest.append((known, result, flags, None))
         ring.tail = put
@@ -276,10 +275,8 @@ class UringPoller(RingCompletions):
                 break
             self._ring.exchange()
             self._take()
-            self._settle()
             while self._rest:
                 self._serve(*self._rest.popleft())
-            self._close_all()
         self._running = False
 
     def _close_set(self) -> None:

@@ -1,7 +1,7 @@
 """What channels ask of the ring, and what is under way for them.
 
-Each entry is known by its kind, its descriptor and, where one descriptor may have several of a
-kind, a number.  A descriptor is closed when nothing is under way with it any more.
+Each entry is known by its kind and its descriptor, for a descriptor has one of each kind at most.
+It is closed when nothing is under way with it any more.
 
 `tcpmesh.net.uring.poller` hands the entries over, and `tcpmesh.net.uring.completions` serves what
 comes of them.
@@ -33,19 +33,12 @@ from tcpmesh.net.uring.ring import (
 from tcpmesh.values.address import Address
 
 RECEIVED, SENT, CONNECTED, POLLED, READY, ROOM, CANCELLED = range(7)
-"""What an entry was for: the lowest three bits of what it is known by.  The descriptor follows, and
-from `SERIAL` on which poll it is; of a send it is its place in the submission queue.
+"""What an entry was for: the lowest three bits of what it is known by.  The descriptor follows; for
+a send it is its place in the submission queue.
 """
 
 WEIGHTS = tuple(1 << 8 * kind for kind in range(CANCELLED))
 """What counts one of a kind."""
-
-NOT_POLLED = RECEIVED, CONNECTED, READY, ROOM
-"""Kinds of which there is one for each descriptor at most, known by that alone."""
-
-DESCRIPTOR = (1 << 31) - 1
-
-SERIAL = 34
 
 RECEIVE_ONCE = OP_RECV | BUFFER_SELECT << 8
 RECEIVE = RECEIVE_ONCE | RECV_MULTISHOT << 16
@@ -101,9 +94,10 @@ class RingRequests(BasePoller):
         """How many completions were looked at."""
         self._under_way = [0] * MOST_AT_FIRST
         """What is under way, by descriptors: how many of each kind, by its `WEIGHTS`."""
-        self._polls: dict[int, tuple[int, int]] = {}
-        """By descriptors, which poll is of now, and the mask that it was asked for with."""
-        self._serial = 0
+        self._polls: dict[int, list[int]] = {}
+        """By descriptors, the mask that it is watched with, in a list of its own for each time that
+        somebody asked.
+        """
         self._names: dict[tuple[str, int], tuple[int, int, bytearray]] = {}
 
     def receive(self, fd: int, channel: Any, most: int = 0) -> None:
@@ -122,7 +116,7 @@ class RingRequests(BasePoller):
 
     def cancel_receive(self, fd: int) -> None:
         """Deliver no more; `receive_ended` follows."""
-        self._ring.put(CANCEL, -1, 0, fd << 3 | RECEIVED, 0, 0, CANCELLED)
+        self._cancel(fd << 3 | RECEIVED)
         if not self._running:
             self._hand_over()
 
@@ -157,41 +151,33 @@ class RingRequests(BasePoller):
         moment is reported too.
         """
         self._channels[fd] = channel
-        self._serial = self._serial + 1 & (1 << 64 - SERIAL) - 1
-        self._polls[fd] = self._serial, mask
-        self._poll(fd)
+        self._polls[fd] = [mask]
+        self._poll(fd, mask)
 
-    def _poll(self, fd: int) -> None:
-        serial, mask = self._polls[fd]
-        self._put(OP_POLL_ADD, fd, 0, 0, mask & 0xFFFF, serial << SERIAL | fd << 3 | POLLED)
-
-    def leave_poll(self, fd: int) -> None:
-        """Watch a descriptor no more; nothing of that is reported after this."""
-        serial, _ = self._polls.pop(fd)
-        known = fd << 3 | POLLED | serial << SERIAL
-        self._ring.put(CANCEL, -1, 0, known, 0, 0, CANCELLED)
-        if not self._running:
-            self._hand_over()
+    def _poll(self, fd: int, mask: int) -> None:
+        self._put(OP_POLL_ADD, fd, 0, 0, mask & 0xFFFF, fd << 3 | POLLED)
 
     def close(self, fd: int) -> None:
         """Close a descriptor once the events in hand are served, and nothing is under way."""
         self._channels[fd] = GONE
-        if fd in self._polls:
-            self.leave_poll(fd)
+        self._polls.pop(fd, None)
         self._closing.append(fd)
         if not self._running:
             self._wake()
 
     def _cancel_all_of(self, fd: int) -> None:
-        """All but polls, by what each is known by: the kernel's way to cancel by descriptor cancels
-        by file, also what duplicates have under way.
+        """By what each is known by: the kernel's way to cancel by descriptor cancels by file, also
+        what duplicates have under way.
         """
-        for kind in NOT_POLLED:
-            if self._under_way[fd] & 0xFF * WEIGHTS[kind]:
-                self._ring.put(CANCEL, -1, 0, fd << 3 | kind, 0, 0, CANCELLED)
+        for kind, weight in enumerate(WEIGHTS):
+            if self._under_way[fd] & 0xFF * weight:
+                self._cancel(fd << 3 | kind)
+
+    def _cancel(self, known: int) -> None:
+        self._ring.put(CANCEL, -1, 0, known, 0, 0, CANCELLED)
 
     def _is_under_way(self, fd: int) -> bool:
-        return fd < len(self._under_way) and self._under_way[fd] > 0
+        return fd < len(self._under_way) and self._under_way[fd] != 0
 
     def _put(
         self, what: int, fd: int, offset: int, place: int, flags: int, known: int, length: int = 0
@@ -207,7 +193,7 @@ class RingRequests(BasePoller):
 
     def _make_room(self, fd: int, weight: int) -> None:
         """The first thing is under way with a greater descriptor than ever."""
-        self._under_way += [0] * (2 * fd - len(self._under_way))
+        self._under_way += [0] * fd  # so that there is at least twice as much
         self._under_way[fd] = weight
 
     def _hand_over(self) -> None:
@@ -227,8 +213,8 @@ class RingRequests(BasePoller):
     def _name_of(self, address: Address) -> tuple[int, int, bytearray]:
         host, port = address.sockaddr
         if address.family == socket.AF_INET:
-            name = struct.pack("=H", address.family) + struct.pack("!H", port)
-            name += socket.inet_pton(address.family, host) + bytes(8)
+            name = struct.pack("=H", address.family)
+            name += struct.pack("!H4s8x", port, socket.inet_pton(address.family, host))
         else:
             name = bytes(sockaddr_in6(host, port))
         if len(self._names) >= MOST_NAMES:

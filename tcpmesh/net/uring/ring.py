@@ -17,20 +17,17 @@ import errno
 import mmap
 import os
 import struct
+from math import modf
 from typing import Any
 
 ENTRIES = 1024
-"""Submissions between two calls to the kernel."""
-
-COMPLETIONS = 2048
-"""Completions that find room; the kernel keeps further ones aside.  Both queues together are
-100 KiB of locked memory, which the kernel counts for each user (Linux 6.18 does): of the usual
-8 MiB some eighty rings can be made.
+"""Submissions between two calls to the kernel.  Twice as many completions find room; the kernel
+keeps further ones aside.  Both queues together are 100 KiB of locked memory, which the kernel
+counts for each user (Linux 6.18 does): of the usual 8 MiB some eighty rings can be made.
 """
 
 SYS_SETUP, SYS_ENTER, SYS_REGISTER = 425, 426, 427
 
-SETUP_CQSIZE = 1 << 3
 SETUP_SUBMIT_ALL = 1 << 7
 SETUP_TASKRUN_FLAG = 1 << 9
 SETUP_SINGLE_ISSUER = 1 << 12
@@ -38,9 +35,7 @@ SETUP_DEFER_TASKRUN = 1 << 13
 SETUP_NO_SQARRAY = 1 << 16
 """Linux 6.6: one indirection less."""
 
-SETUP = (
-    SETUP_CQSIZE | SETUP_SUBMIT_ALL | SETUP_TASKRUN_FLAG | SETUP_SINGLE_ISSUER | SETUP_DEFER_TASKRUN
-)
+SETUP = SETUP_SUBMIT_ALL | SETUP_TASKRUN_FLAG | SETUP_SINGLE_ISSUER | SETUP_DEFER_TASKRUN
 
 OFF_SQES = 0x10000000
 
@@ -54,7 +49,6 @@ SQ_CQ_OVERFLOW, SQ_TASKRUN = 2, 4
 CQ_EVENTFD_DISABLED = 1
 
 OP_POLL_ADD = 6
-OP_ACCEPT = 13
 OP_ASYNC_CANCEL = 14
 OP_CONNECT = 16
 OP_SEND = 26
@@ -73,16 +67,23 @@ AGAIN = frozenset((errno.EINTR, errno.EBUSY, errno.EAGAIN, errno.ENOMEM, errno.E
 ENTRY = struct.Struct("=IiQQIIQ")
 """What we use of io_uring_sqe; its rest stays zero."""
 
-PARAMS = struct.Struct("=10I8IQ8IQ")
-"""io_uring_params: ten words of its own, then where the two queues have what."""
+ENTRY_SIZE, COMPLETION_SIZE, WORD = 64, 16, 4
 
-TIMEOUT_ARGUMENT = struct.Struct("=QIIQ")
+ASKED = struct.Struct("=I4xI108x")
+"""io_uring_params: how many entries, and flags."""
+
+TOLD = struct.Struct("=2I32x4xI8xI4xI12x2I12x2I12x")
+"""The same as it comes back: how many entries and completions, and where the queue of the ones has
+its tail, its flags and its array, and that of the others its head, its tail, them and its flags.
+"""
+
+TIMEOUT_ARGUMENT = struct.Struct("=16xQ")
 """io_uring_getevents_arg, of which only the address of a timespec is used."""
 
 TIMESPEC = struct.Struct("=qq")
 
-PBUF_RING = struct.Struct("=QIHHQQQ")
-"""io_uring_buf_reg."""
+PBUF_RING = struct.Struct("=QI28x")
+"""io_uring_buf_reg, of the group 0."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _syscall = _libc.syscall
@@ -115,14 +116,8 @@ class Ring:
     :raise OSError: where the kernel, or who watches over this process, has none to give.
     """
 
-    def __init__(
-        self,
-        entries: int = ENTRIES,
-        completions: int = COMPLETIONS,
-        flags: int = SETUP_NO_SQARRAY,
-    ) -> None:
-        params = bytearray(PARAMS.size)
-        PARAMS.pack_into(params, 0, entries, completions, SETUP | flags, *[0] * 25)
+    def __init__(self, entries: int = ENTRIES, flags: int = SETUP_NO_SQARRAY) -> None:
+        params = bytearray(ASKED.pack(entries, SETUP | flags))
         try:
             self.fd = _call(SYS_SETUP, entries, address_of(params))
         except OSError as e:
@@ -131,18 +126,17 @@ class Ring:
             if e.errno != errno.EINVAL or not flags:
                 raise
             flags = 0
-            PARAMS.pack_into(params, 0, entries, completions, SETUP, *[0] * 25)
+            params = bytearray(ASKED.pack(entries, SETUP))
             self.fd = _call(SYS_SETUP, entries, address_of(params))
-        told = PARAMS.unpack(params)
-        self.entries, self.room = told[0], told[1]
-        _, sq_tail, _, _, sq_flags, _, sq_array = told[10:17]
-        cq_head, cq_tail, _, _, _, cqes, cq_flags = told[19:26]
-        size = max(cqes + self.room * 16, 0 if flags else sq_array + entries * 4)
+        self.entries, self.room, *places = TOLD.unpack(params)
+        sq_tail, sq_flags, sq_array, cq_head, cq_tail, cqes, cq_flags = places
+        end = cqes + self.room * COMPLETION_SIZE
+        size = end if flags else max(end, sq_array + self.entries * WORD)
         try:
             self._queues = mmap.mmap(self.fd, size, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE)
             self._entries = mmap.mmap(
                 self.fd,
-                self.entries * 64,
+                self.entries * ENTRY_SIZE,
                 flags=mmap.MAP_SHARED | mmap.MAP_POPULATE,
                 offset=OFF_SQES,
             )
@@ -150,21 +144,21 @@ class Ring:
             os.close(self.fd)
             raise
         self.sqes = memoryview(self._entries)
-        self.cqes = memoryview(self._queues)[cqes : cqes + self.room * 16]
-        self.words = memoryview(self._queues)[: len(self._queues) // 4 * 4].cast("I")
+        self.cqes = memoryview(self._queues)[cqes:end]
+        self.words = memoryview(self._queues).cast("I")
         """The queues as numbers of 32 bits; below, where in it stands what."""
-        self.sq_tail, self.sq_flags = sq_tail // 4, sq_flags // 4
-        self.cq_head, self.cq_tail, self.cq_flags = cq_head // 4, cq_tail // 4, cq_flags // 4
+        self.sq_tail, self.sq_flags, self.cq_head, self.cq_tail, self.cq_flags = (
+            place // WORD for place in (sq_tail, sq_flags, cq_head, cq_tail, cq_flags)
+        )
         self.tail, self._submitted, self.limit = 0, 0, self.entries
         """Of entries: how many there were so far, how many of them the kernel has taken, and how
         many there may be before it takes more.
         """
         if not flags:
             for entry in range(self.entries):
-                self.words[sq_array // 4 + entry] = entry
+                self.words[sq_array // WORD + entry] = entry
         self._timespec = bytearray(TIMESPEC.size)
-        self._timeout = bytearray(TIMEOUT_ARGUMENT.size)
-        TIMEOUT_ARGUMENT.pack_into(self._timeout, 0, 0, 0, 0, address_of(self._timespec))
+        self._timeout = bytearray(TIMEOUT_ARGUMENT.pack(address_of(self._timespec)))
         self._timeout_address = address_of(self._timeout)
         self.pack, self.unpack = ENTRY.pack_into, ENTRY.unpack_from
 
@@ -186,23 +180,26 @@ class Ring:
         completed is in the queue.
         """
         while self.tail != self._submitted:
-            self._enter(0, 0, None, 0)
+            self._enter()
 
     def exchange(self) -> None:
         """Hand over all entries, and let completions come."""
-        self._enter(0, ENTER_GETEVENTS, None, 0)
+        self._enter(ENTER_GETEVENTS)
         if self.tail != self._submitted:
             self.submit()
 
     def wait(self, seconds: float) -> None:
         """The same, and wait for the first completion, so long at most."""
-        TIMESPEC.pack_into(self._timespec, 0, int(seconds), int(seconds % 1 * 1e9))
+        fraction, whole = modf(seconds)
+        TIMESPEC.pack_into(self._timespec, 0, int(whole), int(fraction * 1e9))
         flags = ENTER_GETEVENTS | ENTER_EXT_ARG
-        self._enter(1, flags, self._timeout_address, TIMEOUT_ARGUMENT.size)
+        self._enter(flags, 1, self._timeout_address, TIMEOUT_ARGUMENT.size)
         if self.tail != self._submitted:
             self.submit()
 
-    def _enter(self, least: int, flags: int, argument: int | None, size: int) -> None:
+    def _enter(
+        self, flags: int = 0, least: int = 0, argument: int | None = None, size: int = 0
+    ) -> None:
         self.words[self.sq_tail] = self.tail & 0xFFFFFFFF
         taken = _enter(
             SYS_ENTER, self.fd, self.tail - self._submitted, least, flags, argument, size

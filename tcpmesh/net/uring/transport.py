@@ -56,6 +56,8 @@ class UringTransport(EpollTransport):
         self, network: EpollResources, fd: int, family: int, peer: Any, registered: bool
     ) -> None:
         super().__init__(network, fd, family, peer, False)
+        # It may be sent to before it has asked for anything itself.
+        self._poller.replace(fd, self)
         self._is_receiving = self._is_cancelled = False
         self._awaits = self._awaits_room = False
         self._reads = False

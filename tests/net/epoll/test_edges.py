@@ -127,9 +127,11 @@ class UrgentTests(RawClient, TestCase):
 class EndTests(RawClient, TestCase):
     """An end of stream that the kernel has told of together with the last bytes."""
 
-    async def reads_of(self, *pieces: bytes, flags: int = 0) -> int:
+    async def reads_of(self, *pieces: bytes, flags: int = 0, half_closes: bool = False) -> int:
         """How often a server's transport reads what its client sends before it leaves."""
         client = await self.connect()
+        if half_closes:
+            self.server.transport.loseWriteConnection()
         self.server.transport.pauseProducing()
         for piece in pieces:
             client.send(piece, flags if piece == b"!" else 0)
@@ -149,6 +151,11 @@ class EndTests(RawClient, TestCase):
     async def test_bytes_and_end(self) -> None:
         """Bytes and the end behind them are one read, for the end is known already."""
         self.assertEqual(1, await self.reads_of(b"last words"))
+        self.assertEqual(b"last words", bytes(self.server.received))
+
+    async def test_bytes_and_end_the_other_way(self) -> None:
+        """So they are where the server has ended before its client."""
+        self.assertEqual(1, await self.reads_of(b"last words", half_closes=True))
         self.assertEqual(b"last words", bytes(self.server.received))
 
     async def test_urgent_data_before_the_end(self) -> None:

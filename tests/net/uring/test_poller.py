@@ -4,202 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import gc
 import os
 import select
 import socket
 import sys
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 from unittest import mock
 
-from twisted.internet.testing import MemoryReactorClock
-from twisted.trial.unittest import SynchronousTestCase
-
 from tcpmesh.values.address import Address
 from tests.net.uring.available import uring
-from tests.turns import turn
-
-ENDS = select.EPOLLRDHUP | select.EPOLLHUP
-
-COST = 0.0005
-"""Seconds that serving a completion takes."""
-
-
-class Counting:
-    """What bytes are counted by that nobody wants to see."""
-
-    bytes = 0
-
-
-class Serving:
-    """One end of a connection, which notes what it is served and how long that took."""
-
-    def __init__(self, name: str, tests: PollerTests, fd: int) -> None:
-        self.name = name
-        self.fd = fd
-        self.data = b""
-        self.unsent = b""
-        self.results: list[int] = []
-        self._tests = tests
-        # What the poller looks at.
-        self._protocol = Counting()
-        self._onto: Serving | None = None
-        self._out: bytes | None = None
-        self._paused = False
-        self._pump: object = None
-
-    def received(self, data: memoryview) -> None:
-        """Bytes that could not just be sent on."""
-        self.data += bytes(data)
-        self._tests.serve(self.name)
-
-    def receive_ended(self, result: int) -> None:
-        """No more will come."""
-        self.results.append(result)
-        self._tests.serve(f"{self.name} ended")
-
-    def connect_done(self, result: int) -> None:
-        """An attempt to connect has come to an end."""
-        self.results.append(result)
-
-    def send_failed(self, left: memoryview, is_broken: bool) -> None:
-        """Bytes that were sent on were not taken."""
-        self.unsent += bytes(left)
-        self._out = self.unsent
-        self._tests.serve(f"{self.name} {'broken' if is_broken else 'full'}")
-
-    def filled(self) -> None:
-        """A whole buffer was sent on."""
-
-    def receive_anew(self) -> None:
-        """The kernel may have missed its end."""
-        self._tests.poller.cancel_receive(self.fd)
-
-    def ready(self, mask: int) -> None:
-        """The kernel reported these epoll events."""
-        self._tests.serve(f"{self.name} {mask:x}")
-
-    def has_become_ready(self, mask: int) -> None:
-        """What was awaited is there."""
-        self._tests.serve(f"{self.name} awaited {mask:x}")
-
-    def has_room(self, mask: int) -> None:
-        """It takes bytes again."""
-        self._tests.serve(f"{self.name} {mask:x}")
-
-    def ready_again(self) -> None:
-        """The poller has come to what was put off."""
-        self._tests.serve(f"{self.name} again")
-
-    def failed(self) -> None:
-        """It has raised."""
-        self._tests.served.append(f"{self.name} failed")
-
-    def stop(self) -> None:
-        """The poller stops."""
-        self._tests.poller.close(self.fd)
-
-
-class Watched(Serving):
-    """What only waits until something is ready."""
-
-    def receive_anew(self) -> None:
-        """It never receives."""
-        raise AssertionError("taken for a connection")
-
-
-class Receiving(Serving):
-    """What receives on whenever it was cancelled."""
-
-    def receive_ended(self, result: int) -> None:
-        """It was, or the kernel had no buffer."""
-        super().receive_ended(result)
-        self._tests.poller.receive(self.fd, self)
+from tests.net.uring.serving import PollerCase, Receiving, Serving, Watched
 
 
 @uring
-class PollerTests(SynchronousTestCase):
+class PollerTests(PollerCase):
     """A ring whose channels take half a millisecond for whatever they do."""
-
-    def setUp(self) -> None:
-        """A ring, on a reactor and a clock that stand still by themselves."""
-        from tcpmesh.net.uring.poller import UringPoller
-
-        self.time = 0.0
-        self.served: list[str] = []
-        self.acts: dict[str, Callable[[], object]] = {}
-        """What is done when something is served."""
-        self.reactor = MemoryReactorClock()
-        gc.collect()
-        self.before = set(os.listdir("/proc/self/fd"))
-        self.poller: Any = UringPoller(self.reactor, lambda: self.time)
-        self.addCleanup(self.poller.stop)
-
-    def serve(self, what: str) -> None:
-        """A channel does something."""
-        self.served.append(what)
-        self.time += COST
-        self.acts.pop(what, lambda: None)()
-
-    def connect(self, name: str, kind: type[Serving] = Serving) -> tuple[Serving, socket.socket]:
-        """A channel that receives, and its peer."""
-        near, peer = socket.socketpair()
-        self.addCleanup(peer.close)
-        near.setblocking(False)
-        channel = kind(name, self, near.detach())
-        self.poller.receive(channel.fd, channel)
-        return channel, peer
-
-    def connect_many(self, count: int) -> list[tuple[Serving, socket.socket]]:
-        """Some of them, by numbers; the ring is at rest."""
-        connected = [self.connect(str(number)) for number in range(count)]
-        self.rest()
-        return connected
-
-    def relay(self, name: str) -> tuple[Serving, socket.socket, Serving, socket.socket]:
-        """Two channels of which what the first receives goes to the second, and their peers."""
-        source, speaker = self.connect(name)
-        sink, listener = self.connect(f"sink of {name}")
-        source._onto = sink
-        listener.setblocking(False)
-        return source, speaker, sink, listener
-
-    def turn(self) -> list[str]:
-        """What is served in one turn of the reactor."""
-        self.served.clear()
-        if all(each.getTime() > self.reactor.seconds() for each in self.reactor.calls):
-            self.poller.doRead()
-        turn(self.reactor)
-        return list(self.served)
-
-    def rest(self) -> list[str]:
-        """Turns until nothing is to be done; what was served."""
-        served = []
-        while some := self.turn():
-            served += some
-        return served
-
-    def test_refused(self) -> None:
-        """Whatever of it the kernel refuses, nothing is left open, and the reactor knows nothing of
-        it.
-        """
-        from tcpmesh.net.uring.poller import UringPoller
-        from tcpmesh.net.uring.ring import REGISTER_EVENTFD, REGISTER_PBUF_RING, Ring
-
-        register, before = Ring.register, os.listdir("/proc/self/fd")
-        for refused in (REGISTER_PBUF_RING, REGISTER_EVENTFD):
-
-            def refusing(ring: Ring, what: int, *args: Any, refused: int = refused) -> None:
-                if what == refused:
-                    raise OSError(errno.EPERM, os.strerror(errno.EPERM))
-                register(ring, what, *args)
-
-            with mock.patch.object(Ring, "register", refusing):
-                self.assertRaises(OSError, UringPoller, self.reactor)
-            self.assertEqual(before, os.listdir("/proc/self/fd"))
-        self.assertEqual({self.poller}, set(self.reactor.getReaders()))
 
     def test_passed_on(self) -> None:
         """What nobody wants to see goes to the other side, in its order, and is counted."""
@@ -247,7 +67,7 @@ class PollerTests(SynchronousTestCase):
         from tcpmesh.net.uring.poller import UringPoller
         from tcpmesh.net.uring.ring import SQ_CQ_OVERFLOW, Ring
 
-        with mock.patch.object(requests, "Ring", partial(Ring, 32, 64)):
+        with mock.patch.object(requests, "Ring", partial(Ring, 32)):
             self.poller = UringPoller(self.reactor, lambda: self.time)
         self.addCleanup(self.poller.stop)
         source, speaker, sink, _ = self.relay("talker")
@@ -444,7 +264,7 @@ class PollerTests(SynchronousTestCase):
                 sent[number] += data
                 peer.send(data)
             self.turn()
-            self.assertLess(len(self.poller._rest), 400)
+            self.assertLess(len(self.poller._rest), 300)
         self.rest()
         self.assertEqual(sent, {number: each.data for number, (each, _) in enumerate(connected)})
 
@@ -727,7 +547,7 @@ class PollerTests(SynchronousTestCase):
 
     def test_stale_flag(self) -> None:
         """Where the kernel says for ever that it has work, and has none, turns end, the next is not
-        at once, and what does come is served.
+        at once, but soon, and what does come is served.
         """
         from tcpmesh.net.uring.ring import SQ_TASKRUN
 
@@ -736,11 +556,16 @@ class PollerTests(SynchronousTestCase):
         ring = self.poller._ring
         for _ in range(3):
             ring.words[ring.sq_flags] |= SQ_TASKRUN
-            self.assertEqual([], self.turn())
-            self.assertTrue(ring.words[ring.sq_flags] & SQ_TASKRUN)
-            now = self.reactor.seconds()
-            self.assertEqual([], [each for each in self.reactor.calls if each.getTime() <= now])
-            self.reactor.advance(1)
+            for _ in range(2):
+                self.poller.doRead()
+                self.assertTrue(ring.words[ring.sq_flags] & SQ_TASKRUN)
+                (later,) = self.reactor.calls
+                self.assertGreater(later.getTime(), self.reactor.seconds())
+            with mock.patch.object(ring, "exchange", wraps=ring.exchange) as exchange:
+                self.reactor.advance(1)
+            self.assertTrue(exchange.called)
+            (later,) = self.reactor.calls
+            self.assertEqual([], self.served)
         peer.send(b"x")
         self.assertEqual(["0"], self.turn())
 

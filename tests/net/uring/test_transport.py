@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.net.sockets import RESET, unread
+from tests.net.epoll import test_transport
 from tests.net.uring.available import uring
 from tests.turns import turn
 
@@ -80,9 +81,8 @@ class Straight(Noting):
         self.sink.write(data)
 
 
-@uring
-class TransportTests(SynchronousTestCase):
-    """Transports of a reactor whose clock stands still."""
+class Rounds(SynchronousTestCase):
+    """A network of a reactor whose clock stands still."""
 
     def setUp(self) -> None:
         """A network."""
@@ -98,8 +98,9 @@ class TransportTests(SynchronousTestCase):
             peer = socket.create_connection(server.getsockname())
             near, _ = server.accept()
         self.addCleanup(peer.close)
-        peer.setblocking(False)
-        near.setblocking(False)
+        for sock in (near, peer):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setblocking(False)
         return near, peer
 
     def connect(self) -> tuple[Any, Noting, socket.socket]:
@@ -118,7 +119,8 @@ class TransportTests(SynchronousTestCase):
         """Some turns of the reactor, the first of them after so long."""
         self.reactor.rightNow += seconds
         for _ in range(5):
-            self.network.poller.doRead()
+            if select.select([self.network.poller], [], [], 0)[0]:
+                self.network.poller.doRead()
             turn(self.reactor)
 
     def read(self, peer: socket.socket) -> bytes:
@@ -149,6 +151,16 @@ class TransportTests(SynchronousTestCase):
             if not view:
                 return
         self.fail("nobody takes it")
+
+    def reset(self, peer: socket.socket) -> None:
+        """Let a peer leave with a reset."""
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        peer.close()
+
+
+@uring
+class TransportTests(Rounds):
+    """Transports that change between their ways to receive."""
 
     def test_room_between_two_ways_to_receive(self) -> None:
         """What waits for room goes out when there is some, also where the transport was told of
@@ -239,19 +251,6 @@ class TransportTests(SynchronousTestCase):
             while unread(transport.fd) == before:
                 peer.send(bytes(1000))
         self.assertEqual([], select.select([self.network.poller], [], [], 0.01)[0])
-
-    def test_reset_after_the_end(self) -> None:
-        """Where the peer has sent its end, a reset that follows is told, soon, or later."""
-        for wait in (0.0, 1.0):
-            _, protocol, peer = self.connect()
-            peer.shutdown(socket.SHUT_WR)
-            self.turns()
-            self.assertEqual(["read"], protocol.ends)
-            self.turns(wait)
-            self.reset(peer)
-            self.turns()
-            self.turns(1.0)
-            self.assertEqual(["read", "ConnectionLost"], protocol.ends)
 
     def test_reset_after_the_end_and_a_move(self) -> None:
         """The same where the connection has come from another network in between."""
@@ -394,11 +393,6 @@ class TransportTests(SynchronousTestCase):
         self.addCleanup(os.close, descriptor)
         self.assertTrue(moved.unsent)
 
-    def reset(self, peer: socket.socket) -> None:
-        """Let a peer leave with a reset."""
-        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-        peer.close()
-
     def test_two_networks(self) -> None:
         """What comes for a transport of another network goes there through the protocol: no ring
         knows the descriptors of another one.
@@ -420,3 +414,14 @@ class TransportTests(SynchronousTestCase):
         while not protocol.data:
             self.network.poller.doRead()
         self.assertEqual(b"hello", listener.recv(10))
+
+
+@uring
+class SharedTests(test_transport.TransportTests):
+    """What transports of an epoll set do too."""
+
+    def make_network(self, reactor: Any) -> Any:
+        """The network whose transports these are."""
+        from tcpmesh.net.uring.network import UringNetwork
+
+        return UringNetwork(reactor)
