@@ -214,7 +214,8 @@ class DaemonTests(SynchronousTestCase):
         self.assertEqual(1, result.returncode)
         self.assertIn(f"cannot bind '127.0.0.1:{self.upstream.port}'", result.stderr + self.log)
         self.assertNotIn("Traceback", result.stderr + self.log)
-        self.assertFalse(self.pidfile.exists())
+        # The command ends once the daemon has said how it went, and the daemon after that.
+        wait_for(lambda: not self.pidfile.exists(), "the file of its number is gone")
 
     def test_under_another_uid(self) -> None:
         """Started by root on port 80, it goes on as nobody, its workers too, survives 10,000
