@@ -8,12 +8,7 @@ import select
 import socket
 from typing import Any
 
-from zope.interface import implementer
-
-from twisted.internet.interfaces import IHalfCloseableProtocol
-from twisted.internet.protocol import Protocol
 from twisted.internet.testing import MemoryReactorClock
-from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.net.sockets import RESET, unread
@@ -24,36 +19,17 @@ from tests.turns import turn
 MOST_TURNS = 2000
 
 
-@implementer(IHalfCloseableProtocol)
-class Noting(Protocol):
-    """It notes what it is told."""
+class Noting(test_transport.Noting):
+    """One that may want a pause as soon as it gets more than the ring's buffers hold."""
 
-    transport: Any
-
-    def __init__(self) -> None:
-        self.data = b""
-        self.ends: list[str] = []
-        self.pauses_at_bulk = False
-        """Whether it wants a pause as soon as it gets more than the ring's buffers hold."""
+    pauses_at_bulk = False
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes."""
-        self.data += data
+        super().dataReceived(data)
         if len(data) > 100_000 and self.pauses_at_bulk:
             self.pauses_at_bulk = False
             self.transport.pauseProducing()
-
-    def readConnectionLost(self) -> None:
-        """The peer sends no more."""
-        self.ends.append("read")
-
-    def writeConnectionLost(self) -> None:
-        """FIN was sent."""
-        self.ends.append("write")
-
-    def connectionLost(self, reason: Failure = None) -> None:  # type: ignore[assignment]
-        """All is over."""
-        self.ends.append(type(reason.value).__name__)
 
 
 class Straight(Noting):
