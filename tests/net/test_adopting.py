@@ -50,6 +50,7 @@ class StockTests(TestCase):
         self.addCleanup(self.net.stop)
         self.passed: list[int] = []
         self.passes_on = True
+        self.fault: Exception | None = None
         sock = self.net.bind(Address("127.0.0.1"), ListenOptions())
         open_socket(sock, ListenOptions())
         self.port = self.net.listen(sock, ServerFactory.forProtocol(Echoing), 0, self.passes)
@@ -58,6 +59,9 @@ class StockTests(TestCase):
 
     def passes(self, descriptor: int) -> bool:
         """Somebody else has it, who has made a copy."""
+        if self.fault is not None:
+            self.passed.append(descriptor)
+            raise self.fault
         if self.passes_on:
             self.passed.append(os.dup(descriptor))
         return self.passes_on
@@ -99,6 +103,17 @@ class StockTests(TestCase):
         self.port.adopt(self.passed.pop(0))
         await self.assert_echoes(clients[1])
 
+    async def test_raises(self) -> None:
+        """A client is closed where passing it on goes wrong, and the next one is served."""
+        self.fault = ZeroDivisionError()
+        client = self.connect()
+        await self.until(lambda: self.flushLoggedErrors(ZeroDivisionError), "the fault")
+        (descriptor,) = self.passed
+        await self.until(lambda: not _is_open(descriptor), "an end")
+        self.assertEqual(b"", client.recv(1))
+        self.fault, self.passes_on = None, False
+        await self.assert_echoes(self.connect())
+
     async def test_gone(self) -> None:
         """A client that has gone meanwhile is closed."""
         client = self.connect()
@@ -110,6 +125,14 @@ class StockTests(TestCase):
             await self.until(lambda: sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), "an end")
         self.port.adopt(descriptor)
         self.assertRaises(OSError, os.fstat, descriptor)
+
+
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
 
 
 @skipUnless(sys.platform == "linux", "epoll is Linux's")

@@ -183,7 +183,12 @@ class PassingPort(AcceptingPort):
         self._passes = passes
 
     def _serve(self, fd: int, family: int, peer: Any) -> None:
-        if self._passes(fd):
+        try:
+            is_passed = self._passes(fd)
+        except BaseException:
+            os.close(fd)
+            raise
+        if is_passed:
             os.close(fd)
         else:
             super()._serve(fd, family, peer)

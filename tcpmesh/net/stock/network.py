@@ -99,10 +99,7 @@ class _ListeningPort(tcp.Port):
             if client is None:
                 break
             accepted += 1
-            if self.passes is not None and self.passes(client[0].fileno()):
-                client[0].close()
-            else:
-                self._serve(*client)
+            self._serve_or_pass(*client)
         if ICountsAccepts.providedBy(self.factory):
             self.factory.accepted_in_event(accepted)
 
@@ -120,6 +117,17 @@ class _ListeningPort(tcp.Port):
         if sock.fileno() >= reserve.near:
             reserve.is_near = True
         return sock, peer
+
+    def _serve_or_pass(self, sock: socket.socket, peer: Any) -> None:
+        try:
+            is_passed = self.passes is not None and self.passes(sock.fileno())
+        except BaseException:
+            log.failure("closing a connection that could not be passed on")
+            is_passed = True
+        if is_passed:
+            sock.close()
+        else:
+            self._serve(sock, peer)
 
     def _serve(self, sock: socket.socket, peer: Any) -> None:
         transport = None
