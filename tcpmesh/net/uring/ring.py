@@ -20,10 +20,15 @@ import struct
 from math import modf
 from typing import Any
 
+from twisted.logger import Logger
+
+log = Logger(namespace="connection")
+
 ENTRIES = 1024
 """Submissions between two calls to the kernel.  Twice as many completions find room; the kernel
 keeps further ones aside.  Both queues together are 100 KiB of locked memory, which the kernel
-counts for each user (Linux 6.18 does): of the usual 8 MiB some eighty rings can be made.
+counts for each user (Linux 6.18 does), and with the ring of buffers 110: of the usual 8 MiB some
+seventy can be made.
 """
 
 SYS_SETUP, SYS_ENTER, SYS_REGISTER = 425, 426, 427
@@ -63,6 +68,9 @@ CQE_BUFFER, CQE_MORE = 1, 2
 
 AGAIN = frozenset((errno.EINTR, errno.EBUSY, errno.EAGAIN, errno.ENOMEM, errno.ETIME))
 """Errors of `enter` that say only that it is to be called again."""
+
+LOST = errno.EBADR
+"""What it says, once, after completions were lost for which the kernel had no memory."""
 
 ENTRY = struct.Struct("=IiQQIIQ")
 """What we use of io_uring_sqe; its rest stays zero."""
@@ -207,7 +215,12 @@ class Ring:
         if taken >= 0:
             self._submitted += taken
             self.limit = self._submitted + self.entries
-        elif (error := ctypes.get_errno()) not in AGAIN:
+        elif (error := ctypes.get_errno()) == LOST:
+            log.critical(
+                "io_uring has lost events, for the kernel had no memory: some connections will"
+                " hang until their timeouts"
+            )
+        elif error not in AGAIN:
             raise OSError(error, os.strerror(error))
 
     def register(self, what: int, argument: Any, count: int) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.net.uring.available import uring
@@ -124,6 +125,30 @@ class RingTests(SynchronousTestCase):
                 getattr(ring, hand_over)(*([0.0] if hand_over == "wait" else []))
             self.assertEqual(b"hello", far.recv(10))
             self.assertEqual([(each, 1, 0) for each in range(5)], self.completions(ring))
+
+    def test_lost(self) -> None:
+        """Where the kernel has lost completions it says so once; the log does, and all goes on."""
+        from tcpmesh.net.uring import ring as module
+        from tcpmesh.net.uring.ring import OP_SEND, address_of
+
+        real = module._enter
+        refusals = [errno.EBADR]
+
+        def enter(*arguments: Any) -> int:
+            if refusals:
+                ctypes.set_errno(refusals.pop())
+                return -1
+            return int(real(*arguments))
+
+        ring, (near, far) = self.ring(), self.pair()
+        memory = bytearray(b"hello")
+        ring.put(OP_SEND, near.fileno(), 0, address_of(memory), 5, 0, 1)
+        with mock.patch.object(module, "_enter", enter), capturedLogs() as logged:
+            ring.exchange()
+        self.assertEqual(b"hello", far.recv(10))
+        (event,) = logged
+        self.assertEqual(LogLevel.critical, event["log_level"])
+        self.assertIn("no memory", event["log_format"])
 
     def test_failing(self) -> None:
         """Any other error of the kernel's is raised."""
