@@ -58,10 +58,11 @@ BESIDE = (
     "_withdraw",
     "_ended",
     "_count",
+    "_cancelled",
     "resolve",
 )
-"""What gives back what was built before, or what is replaced; and what is begun by what is built,
-but has an end of its own.
+"""What gives back what was built before, or what is replaced, as a timer for which a sooner one was
+made; and what is begun by what is built, but has an end of its own.
 """
 
 SHARED = ("cluster_manager.", "dns.cares.", "downstream_cx_proxy_proto_error")
