@@ -9,7 +9,15 @@ from typing import Any
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.error import ConnectBindError, ConnectError, TimeoutError, UserError
 
-from tcpmesh.testing.harness import PATIENCE, Client, HarnessTestCase, MemoryHarness, Server
+from tcpmesh.testing.child import free_port
+from tcpmesh.testing.harness import (
+    PATIENCE,
+    Client,
+    HarnessTestCase,
+    MemoryHarness,
+    Server,
+    SocketHarness,
+)
 from tcpmesh.testing.recording import RecordingProtocol
 from tcpmesh.values.address import Address
 from tcpmesh.values.socket_options import ConnectOptions
@@ -85,8 +93,13 @@ class NetworkContract(HarnessTestCase):
         self.assertFalse(client.connected)
 
     async def free_address(self) -> Address:
-        """An address that was listened at, and is no more."""
-        port = self.harness.listen(Server())
+        """An address that was listened at, and is no more; nor will be by another process, which
+        may be given any port that the kernel has chosen before.
+        """
+        wanted = self.harness.new_address()
+        if isinstance(self.harness, SocketHarness) and self.harness.tcp:
+            wanted = Address(wanted.host, free_port(wanted.host))
+        port = self.harness.listen(Server(), wanted)
         address: Address = port.getHost()
         await maybeDeferred(port.stopListening)
         await self.harness.settle()
