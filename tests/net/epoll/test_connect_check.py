@@ -13,6 +13,7 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from tcpmesh.testing.contract.network import Visits
+from tcpmesh.testing.upstreams import refusing
 from tcpmesh.values.address import Address
 from tcpmesh.values.socket_options import ConnectOptions
 
@@ -54,9 +55,8 @@ class EpollConnectCheckTests(TestCase):
         """So it does where it refuses, where there is no way to it, and where the socket cannot be
         made as it should be.
         """
-        listener, address = self.listen()
-        listener.close()
-        self.check(address)
+        with refusing() as address:
+            self.check(address)
         self.check(Address("255.255.255.255", 1))
         self.check(Address("@nobody"))
         self.check(self.listen()[1], ConnectOptions(source=Address("192.0.2.1")))
