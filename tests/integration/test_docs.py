@@ -221,7 +221,7 @@ class DocsTests(SynchronousTestCase):
         told so where there is none.
         """
         config = (ROOT / "configs" / "tunnelling.yaml").read_text()
-        server = socket.create_server(("127.0.0.1", 0))
+        server = socket.create_server(("127.0.0.1", free_port()))
         self.addCleanup(server.close)
         ports = {"10000": self.port, "10001": free_port(), "9901": 0, "8888": free_port()}
         ports["22"] = server.getsockname()[1]
