@@ -43,16 +43,17 @@ class TextFormat:
     def format(self, info: StreamInfo, at: Moment) -> str:
         """The text for this connection; what is not there is `-`, or nothing with `omit_empty`."""
         try:
-            return self._filled([ask(info, at) for ask in self._asks])
+            found = [ask(info, at) for ask in self._asks]
+            if None not in found:
+                return self._template % tuple(found)
+            return self._filled(found)
         except Exception:
             # Asked once more, each for itself: most lines need no such care.
             return self._filled([ask(info, at) for ask in self._careful])
 
     def _filled(self, found: list[Value]) -> str:
-        if None in found:
-            absent = self._absent
-            return self._template % tuple([absent if each is None else each for each in found])
-        return self._template % tuple(found)
+        absent = self._absent
+        return self._template % tuple([absent if each is None else each for each in found])
 
 
 def _cut(operator: Operator, ask: Yield) -> Yield:

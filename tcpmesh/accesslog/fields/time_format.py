@@ -27,7 +27,7 @@ class TimeFormat:
     :raise ValueError: where the system's strftime refuses the text.
     """
 
-    __slots__ = ("_fractions", "_local", "_pieces", "_second", "_template")
+    __slots__ = ("_digits", "_fractions", "_local", "_pieces", "_second", "_template")
 
     def __init__(self, text: str, local: bool = False) -> None:
         self._local = local
@@ -35,12 +35,16 @@ class TimeFormat:
         """What is the same for all of a second, around the fractions."""
         self._fractions: list[Callable[[str], str]] = []
         """What each fraction makes of nine digits."""
+        self._digits = 0
+        """Of how many digits it is, where it is the only one, and no more than digits."""
         at = 0
         for found in _SPECIAL.finditer(text):
             self._pieces[-1] += text[at : found.start()]
             at = found.end()
             self._add(found[0])
         self._pieces[-1] += text[at:]
+        if len(self._fractions) > 1:
+            self._digits = 0
         self._second: int | None = None
         self._template = ""
         self.format(0)
@@ -52,6 +56,8 @@ class TimeFormat:
             if word[-1] == "S":
                 self._pieces[-1] += "%S"
             self._fractions.append(_fraction(digits, dotted=word[-1] == "S"))
+            if word[-1] == "f" and digits != "*":
+                self._digits = int(digits or 9)
             self._pieces.append("")
         else:
             self._pieces[-1] += word
@@ -61,14 +67,15 @@ class TimeFormat:
 
         :raise ValueError OverflowError OSError: where the system knows no such time.
         """
-        nanoseconds = round(moment * 1_000_000) * 1000
-        second, fraction = divmod(nanoseconds, 1_000_000_000)
+        second, microseconds = divmod(round(moment * 1_000_000), 1_000_000)
         if second != self._second:
             self._template = self._whole_second(second)
             self._second = second
         if not self._fractions:
             return self._template
-        digits = f"{fraction:09}"
+        digits = f"{microseconds:06}000"
+        if self._digits:  # as in nearly every format
+            return self._template % digits[: self._digits]
         return self._template % tuple([shown(digits) for shown in self._fractions])
 
     def _whole_second(self, second: int) -> str:

@@ -41,8 +41,14 @@ def _joined(ask: Callable[[UpstreamInfo], Iterable[str]]) -> Build:
 
 def _host(info: StreamInfo, at: Moment) -> Value:
     """UPSTREAM_HOST, which nearly every record has."""
-    host = info.upstream.host
+    upstream = info.upstream
+    host = upstream.attempted[-1] if upstream.connect_ended is not None else upstream.failed_host
     return None if host is None else str(host.address)
+
+
+def _cluster(info: StreamInfo, at: Moment) -> Value:
+    """UPSTREAM_CLUSTER, which many have."""
+    return info.upstream.cluster.observability_name or None
 
 
 def _close_type(info: StreamInfo, at: Moment) -> Value:
@@ -68,7 +74,7 @@ OPERATORS: dict[str, Build] = {
         lambda info, at: str(info.upstream_id) if info.upstream_id else None
     ),
     "UPSTREAM_CONNECTION_ID": lambda operator: lambda info, at: info.upstream_id,
-    "UPSTREAM_CLUSTER": _of(lambda upstream: upstream.cluster.observability_name or None),
+    "UPSTREAM_CLUSTER": lambda operator: _cluster,
     "UPSTREAM_CLUSTER_RAW": _of(lambda upstream: upstream.cluster.name or None),
     "UPSTREAM_REQUEST_ATTEMPT_COUNT": _of(lambda upstream: len(upstream.attempted)),
     "UPSTREAM_TRANSPORT_FAILURE_REASON": _of(lambda upstream: upstream.failure_reason or None),

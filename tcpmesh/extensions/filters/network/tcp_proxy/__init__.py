@@ -76,11 +76,12 @@ class TcpProxy(NetworkFilter):
             self._tunnelling = Tunnelling(message.tunneling_config, context)
         with all_or_nothing() as undo:
             self.access_logs = access_logs(message.access_log, context)
+            logs = None
             if self.access_logs is not None:
                 undo.callback(self.access_logs.close)
                 logs = SessionLogs(message, self.access_logs, timers, Session.log_periodically)
-            else:
-                logs = None
+                if logs.is_silent:  # as most are: nobody need call it for each client
+                    logs = None
             # The last that can fail, for it is to be given back.
             self._stats = TcpProxyStats(context.store, message.stat_prefix)
         self._context = SessionContext(

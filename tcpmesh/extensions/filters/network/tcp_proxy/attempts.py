@@ -132,7 +132,7 @@ class SessionContext:
     """Called with each session once it is over."""
 
     logs: Any = None
-    """The `SessionLogs`, where there are access logs."""
+    """The `SessionLogs`, where something is written before the end."""
 
     drain: Any = None
     """The `DrainDecision`, where sessions are closed by drains (`check_drain_close`)."""

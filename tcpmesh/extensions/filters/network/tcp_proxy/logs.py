@@ -37,6 +37,11 @@ class SessionLogs:
         if options.HasField("access_log_flush_interval"):
             self._interval = timers.queue(seconds(options.access_log_flush_interval), on_interval)
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether nothing is ever written before the end."""
+        return not self._on_start and not self._on_connected and self._interval is None
+
     def started(self, session: Attempts) -> None:
         """A client is here."""
         if self._on_start:
