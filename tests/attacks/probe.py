@@ -25,6 +25,11 @@ from dataclasses import asdict, dataclass
 PAUSE = 0.003
 """Seconds between two echoes."""
 
+WARM_UP = 600
+"""Echoes before anything is counted: a ring has 512 buffers to receive into, which it uses in turn,
+and whose memory it has from the first time on.
+"""
+
 FRESH = 8
 """After so many echoes over the connection that is kept, one over a connection of its own."""
 
@@ -88,6 +93,8 @@ class Probe:
         self._port = port
         self._cost = cost
         self._kept = self._connect()
+        for _ in range(WARM_UP):
+            _echo(self._kept)
         self.start()
 
     def start(self) -> None:
