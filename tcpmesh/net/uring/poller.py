@@ -50,7 +50,10 @@ from tcpmesh.net.uring.ring import (
 from tcpmesh.values.all_or_nothing import all_or_nothing
 
 EVENTS = 128
-"""Completions in a round, or a few more."""
+"""Completions with bytes in a round, or a few more."""
+
+MOST = 1024
+"""Completions in a round."""
 
 GOES_ON = CQE_BUFFER | CQE_MORE
 NOTHING = -1
@@ -124,8 +127,9 @@ class UringPoller(RingCompletions):
             elif not self._busy or not self._comes_soon():
                 ring.wait(wait)
             count = self._take()
-            # One call works off some twenty completions: behind these may be messages.
-            while count < EVENTS and words[ring.sq_flags] & SQ_TASKRUN:
+            # One call works off some twenty completions: behind these may be messages, which in a
+            # storm of beginnings and ends would wait for many rounds.
+            while self._held < EVENTS and count < MOST and words[ring.sq_flags] & SQ_TASKRUN:
                 ring.exchange()
                 taken = self._take()
                 count += taken

@@ -208,10 +208,10 @@ class PollerTests(PollerCase):
             self.assertEqual(1, len(self.flushLoggedErrors(SystemExit)))
 
     def test_messages_first(self) -> None:
-        """Where a hundred clients leave at once, a message that came after them all waits for none
-        of them.
+        """Where eight hundred clients leave at once, a message that came after them all waits for
+        none of them.
         """
-        connected = self.connect_many(100)
+        connected = self.connect_many(800)
         _, talker, _, listener = self.relay("talker")
         self.rest()
         for _, peer in connected:
