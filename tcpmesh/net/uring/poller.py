@@ -63,12 +63,6 @@ SEND = OP_SEND | CQE_SKIP_SUCCESS << 8
 NOW = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL | socket.MSG_WAITALL
 """At once, and all of it: the kernel reports a send that did not take all as one that failed."""
 
-LAST_CALLS = 3
-"""Calls to the kernel, before a round is left, in which it has to come to something that it says it
-has.  It may say so of nothing: it puts work on a list and then says that there is some, between
-which the list may have been worked off.  Then it is asked again after `LOOK`, to be sure.
-"""
-
 
 @implementer(IReadDescriptor)
 class UringPoller(RingCompletions):
@@ -171,10 +165,9 @@ class UringPoller(RingCompletions):
         words[ring.cq_flags] = 0
         # A call to the kernel between this store and the look below: no processor changes the order
         # of the two.
-        for _ in range(LAST_CALLS):
-            ring.exchange()
-            if not words[ring.sq_flags] & SQ_TASKRUN or self._has_more():
-                break
+        ring.exchange()
+        if words[ring.sq_flags] & SQ_TASKRUN and not self._has_more():
+            ring.work_off()
         self._settle()  # what failed ones ask for goes with the next round, which they bring about
         if self._held_before:
             self._buffers.give_back(self._held_before)

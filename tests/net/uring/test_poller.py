@@ -220,6 +220,28 @@ class PollerTests(PollerCase):
         self.acts["0 ended"] = lambda: self.assertEqual(b"hello", listener.recv(10))
         self.assertIn("0 ended", self.turn())
 
+    def test_work_that_completes_nothing(self) -> None:
+        """Where the kernel has to look at three hundred connections of which there is nothing to be
+        told, a message that came after them is passed on in the same turn.
+        """
+        front = socket.create_server(("127.0.0.1", 0), backlog=300)
+        self.addCleanup(front.close)
+        near = []
+        for number in range(300):
+            peer = socket.create_connection(front.getsockname())
+            self.addCleanup(peer.close)
+            near.append(front.accept()[0])
+            fd = os.dup(near[-1].fileno())
+            self.poller.receive(fd, Serving(str(number), self, fd))
+        _, talker, _, listener = self.relay("talker")
+        self.rest()
+        for sock in near:
+            sock.shutdown(socket.SHUT_WR)  # that its peer has noted that, wakes it
+            sock.close()
+        talker.send(b"hello")
+        self.assertEqual([], self.turn())
+        self.assertEqual(b"hello", listener.recv(10))
+
     def test_a_turn_is_short(self) -> None:
         """Turns end after some milliseconds, though four hundred clients send and leave at once:
         all are served in turns to come, in their order, and no byte is lost or another's.
